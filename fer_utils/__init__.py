@@ -1,0 +1,35 @@
+"""Facial expression recognition with weighted-cluster loss and deep transfer: the parts behind the notebooks.
+
+Submodules load when first used, so that `import fer_utils` stays fast and drawing a figure never imports torch.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_SUBMODULES = (
+    "datasets",
+    "errors",
+    "expressions",
+    "losses",
+    "metrics",
+    "models",
+    "paper",
+    "plots",
+    "runs",
+    "splits",
+    "training",
+    "transforms",
+    "weights",
+    "widgets",
+)
+
+
+def __getattr__(name: str):
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_SUBMODULES])

@@ -1,0 +1,39 @@
+"""The command line: `python -m fer_utils study|run|collect|figures …`."""
+
+import argparse
+import sys
+
+from fer_utils import commands
+from fer_utils.errors import InputError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; a user's mistake ends in one line on stderr and exit status 2."""
+    parser = argparse.ArgumentParser(prog="python -m fer_utils", description=__doc__)
+    subparsers = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("study", "run everything of a study that is not there yet, then draw its tables and figures"),
+        ("run", "one run of a study, headless, through papermill"),
+        ("collect", "gather a study's finished runs into results/"),
+        ("figures", "draw a study's tables and figures from results/ alone"),
+    ):
+        command = subparsers.add_parser(name, help=text, description=text)
+        command.add_argument("study", help="name of a file in experiments/, without its ending")
+        if name == "run":
+            command.add_argument("run", help="name of the run, as under runs/<study>/")
+        if name in ("study", "run"):
+            command.add_argument("--data", default="", help="folder of the dataset, where the study needs one")
+            command.add_argument("--weights", default="", help="file of pre-trained weights in place of a download")
+    options = vars(parser.parse_args(arguments))
+    try:
+        return getattr(commands, options.pop("command"))(**options)
+    except InputError as error:
+        print(f"{commands.STOPPED}{error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from the last finished epoch", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""What the command line does: whole studies through Snakemake, single runs and figures through papermill."""
+
+import contextlib
+import dataclasses
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from fer_utils import studies
+from fer_utils.errors import InputError, check_choice
+from fer_utils.runs import Run, RunParameters, project_root
+
+STOPPED = "stopped: "  # begins the one line that says why; `study` finds it in the graph's log
+
+
+def study(study: str, data: str = "", weights: str = "") -> int:
+    """Compute what is missing of a study, showing one bar over all epochs, and print its table."""
+    root = project_root()
+    plan = studies.load(study, root)
+    runs = plan.runs(data=_absolute(data), weights=_absolute(weights))
+    for name, params in runs.items():
+        Run(study, name, root).check_same(params)
+    _check_data(study, runs, root)
+    log = root / "runs" / study / "snakemake.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    place = [f"{name}={_absolute(value)}" for name, value in (("data", data), ("weights", weights)) if value]
+    command = [sys.executable, "-m", "snakemake", "--cores", str(os.cpu_count()), "--nolock", "--rerun-incomplete",
+               "--rerun-triggers", "mtime", "--config", f"study={study}", *place]  # fmt: skip
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=root, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            _watch(process, study, runs, root)
+        except KeyboardInterrupt:
+            process.wait()  # Snakemake was interrupted too and ends its runs
+            raise
+    if process.returncode:
+        _explain(log)
+        return 1
+    print_table(study, root)
+    return 0
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve()) if path else ""
+
+
+def _check_data(study: str, runs: dict[str, RunParameters], root: Path) -> None:
+    """Find a wrong data folder or weights file before anything starts."""
+    waiting = [params for name, params in runs.items() if not Run(study, name, root).finished]
+    for params in waiting:
+        if params.weights not in ("none", "imagenet") and "/identity/" not in params.weights:
+            if not Path(params.weights).is_file():
+                raise InputError(f"expected a file of pre-trained weights, found none at {params.weights}")
+    if waiting and waiting[0].dataset != "synthetic":
+        from fer_utils import datasets
+
+        if not waiting[0].data:
+            raise InputError(f"study {study!r} needs the {waiting[0].dataset} folder: make study … DATA=/path/to/it")
+        datasets.read_dataset(waiting[0].dataset, waiting[0].data, check_images=False)
+
+
+def _watch(process: subprocess.Popen, study: str, runs: dict[str, RunParameters], root: Path) -> None:
+    from tqdm import tqdm
+
+    def done() -> int:
+        return sum(_epochs_done(Run(study, name, root), params) for name, params in runs.items())
+
+    total = sum(params.epochs for params in runs.values())
+    every = 0.5 if sys.stderr.isatty() else 30
+    with tqdm(total=total, initial=done(), desc=study, unit="epoch", mininterval=every, dynamic_ncols=True) as bar:
+        while process.poll() is None:
+            time.sleep(0.3)
+            bar.update(done() - bar.n)
+        bar.update(done() - bar.n)
+
+
+def _epochs_done(run: Run, params: RunParameters) -> int:
+    if run.finished:
+        return params.epochs
+    history = run.path("history.csv")
+    return max(0, len(history.read_text().splitlines()) - 1) if history.is_file() else 0
+
+
+def _explain(log: Path) -> None:
+    reasons = [line.split(STOPPED, 1)[1] for line in log.read_text().splitlines() if STOPPED in line]
+    for reason in dict.fromkeys(reasons or [f"a step of the study failed; its output is in {log}"]):
+        print(f"{STOPPED}{reason}", file=sys.stderr)
+
+
+def print_table(study: str, root: Path) -> None:
+    """Print the study's table and where its figures are."""
+    folder = root / "figures" / study
+    for table in sorted(folder.glob("table*.md")):
+        print(f"\n{table.read_text()}")
+    print(f"Figures and tables: {folder.relative_to(root)}/ (start with README.md)")
+
+
+def run(study: str, run: str, data: str = "", weights: str = "") -> int:
+    """One run: its notebook through papermill, the executed copy in the run folder."""
+    root = project_root()
+    runs = studies.load(study, root).runs(data=_absolute(data), weights=_absolute(weights))
+    check_choice(f"run of study {study!r}:", run, runs)
+    folder = Run(study, run, root)
+    if not folder.finished:
+        params = runs[run]
+        notebook = "02_pretrain_identity" if params.target == "subject" else "03_fine_tune"
+        execute(root / "notebooks" / f"{notebook}.ipynb", folder.path("notebook.ipynb"), dataclasses.asdict(params))
+    return 0
+
+
+def collect(study: str) -> int:
+    """Write `results/<study>/` from the study's finished runs."""
+    root = project_root()
+    plan = studies.load(study, root)
+    studies.collect(plan, plan.names, root)
+    return 0
+
+
+def figures(study: str) -> int:
+    """Draw everything of a study again, from `results/<study>/` alone."""
+    root = project_root()
+    found = sorted(path.parent.name for path in (root / "results").glob("*/study.json"))
+    if study not in found:
+        raise InputError(
+            f"expected results/{study}/, found {', '.join(found) or 'no results at all'}; "
+            f"compute it first: make study STUDY={study}"
+        )
+    execute(
+        root / "notebooks" / "05_paper_figures.ipynb",
+        root / "runs" / study / "05_paper_figures.ipynb",
+        {"study": study},
+    )
+    print(f"figures/{study}/: {', '.join(sorted(path.name for path in (root / 'figures' / study).glob('*.pdf')))}")
+    return 0
+
+
+def execute(notebook: Path, output: Path, values: dict) -> None:
+    """Run a notebook headless with papermill; its mistakes become one `InputError` line."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        try:
+            papermill.execute_notebook(
+                str(notebook), str(output), values, kernel_name="python3", cwd=str(notebook.parent), progress_bar=False,
+                extra_arguments=["--log-level=ERROR"],
+            )  # fmt: skip
+        except PapermillExecutionError as error:
+            reason = error.evalue if error.ename == "InputError" else f"{error.ename}: {error.evalue} (see {output})"
+            raise InputError(reason) from None

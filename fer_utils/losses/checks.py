@@ -1,0 +1,77 @@
+"""Checks of what a loss is given: shapes and dtypes always, values where looking at them is free.
+
+Values (labels in range, finite features) are checked on the CPU only. Elsewhere it would make the device wait at every
+step, and torch's own device assertion catches a wrong label. Under `torch.compile` it would break the graph.
+"""
+
+import torch
+from torch import Tensor
+
+from fer_utils.errors import InputError
+
+
+def check_logits(logits: Tensor, targets: Tensor) -> None:
+    """Raise `InputError` unless `logits` is a floating (N, C) and `targets` a matching int64 (N,) of labels."""
+    _check_matrix("logits", logits, "(N, C)")
+    _check_targets("logits", logits, targets, classes=logits.shape[1])
+
+
+def check_batch(features: Tensor, targets: Tensor, centers: Tensor, weights: Tensor | None = None) -> None:
+    """Raise `InputError` unless features (N, D), targets (N,), centers (C, D) and weights (C,) fit together."""
+    _check_matrix("features", features, "(N, D)")
+    _check_matrix("centers", centers, "(C, D)")
+    if features.shape[1] != centers.shape[1]:
+        raise InputError(
+            f"expected features and centers of the same size D; found features {tuple(features.shape)} "
+            f"and centers {tuple(centers.shape)}"
+        )
+    _check_targets("features", features, targets, classes=len(centers))
+    check_weights(weights, len(centers))
+    if _values_are_free(features) and not features.isfinite().all():
+        row = int((~features.isfinite()).any(dim=1).nonzero()[0])
+        raise InputError(
+            f"expected finite features; found NaN or infinity in row {row}: training has diverged, lower the learning "
+            "rate or check the input images"
+        )
+
+
+def check_weights(weights: Tensor | None, classes: int) -> None:
+    """Raise `InputError` unless `weights` is None or a floating (C,)."""
+    if weights is None:
+        return
+    if weights.shape != (classes,) or not weights.is_floating_point():
+        raise InputError(
+            f"expected weights of shape ({classes},), floating point, one a class; "
+            f"found {tuple(weights.shape)} of {weights.dtype}"
+        )
+
+
+def check_alpha(alpha: float) -> None:
+    """Raise `InputError` unless α > 0."""
+    if not alpha > 0:
+        raise InputError(f"expected alpha > 0, it keeps the denominator of Eq. 4 from 0; found {alpha!r}")
+
+
+def _check_matrix(name: str, values: Tensor, shape: str) -> None:
+    if values.ndim != 2 or len(values) == 0 or not values.is_floating_point():
+        raise InputError(
+            f"expected {name} of shape {shape}, floating point, not empty; "
+            f"found {tuple(values.shape)} of {values.dtype}"
+        )
+
+
+def _check_targets(name: str, values: Tensor, targets: Tensor, classes: int) -> None:
+    if targets.dtype != torch.int64 or targets.shape != values.shape[:1]:
+        raise InputError(
+            f"expected targets of shape ({len(values)},), int64, one a row of {name}; "
+            f"found {tuple(targets.shape)} of {targets.dtype}"
+        )
+    if _values_are_free(targets):
+        low, high = targets.aminmax()
+        if low < 0 or high >= classes:
+            wrong = int(low if low < 0 else high)
+            raise InputError(f"expected targets in 0…{classes - 1} ({classes} classes); found {wrong}")
+
+
+def _values_are_free(values: Tensor) -> bool:
+    return values.device.type == "cpu" and not torch.compiler.is_compiling()

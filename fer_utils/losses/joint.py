@@ -1,0 +1,126 @@
+"""The five joint losses of the paper's Tables 5 and 6, by name."""
+
+from torch import Tensor, nn, ones_like
+
+from fer_utils.errors import InputError, check_choice
+from fer_utils.losses.functional import class_weights
+from fer_utils.losses.modules import CenterLoss, WeightedClusterLoss, WeightedSoftmaxLoss
+
+LOSS_NAMES = ("softmax", "center_softmax", "weighted_softmax", "center_weighted_softmax", "weighted_cluster")
+
+# What torch.nn.CrossEntropyLoss(weight=…) does: the learning rate then means the same with and without weights.
+DEFAULT_REDUCTION = "weighted_mean"
+
+# λ, section 4.3.
+CENTER_WEIGHT = 0.5
+CLUSTER_WEIGHT = 1.0
+
+
+class JointLoss(nn.Module):
+    """Softmax term + λ · term with centres (Eq. 3, 5), both under the same reduction.
+
+    Attributes:
+        weights: (C,) class weights.
+        centers: (C, D), or None where the loss has no centres.
+
+    >>> loss = make_loss("weighted_softmax", counts=[30, 10], embedding_dim=4)
+    >>> loss.weights, loss.centers
+    (tensor([0.3333, 1.0000]), None)
+    """
+
+    def __init__(self, softmax: WeightedSoftmaxLoss, cluster: nn.Module | None = None, cluster_weight: float = 1.0):
+        """Use `make_loss`."""
+        super().__init__()
+        self.softmax = softmax
+        self.cluster = cluster
+        self.cluster_weight = cluster_weight
+
+    @property
+    def weights(self) -> Tensor:
+        return self.softmax.weights
+
+    @property
+    def centers(self) -> Tensor | None:
+        return None if self.cluster is None else self.cluster.centers
+
+    def center_parameters(self) -> list[nn.Parameter]:
+        """The centres if the optimiser is to train them (`center_update="autograd"`), else an empty list."""
+        return [] if self.cluster is None else self.cluster.center_parameters()
+
+    def forward(self, logits: Tensor, features: Tensor, targets: Tensor) -> Tensor:
+        """Logits (N, C), features (N, D), targets (N,) → the joint loss: a scalar, or (N,) with reduction "none"."""
+        loss = self.softmax(logits, targets)
+        if self.cluster is not None:
+            loss = loss + self.cluster_weight * self.cluster(features, targets)
+        return loss
+
+    def update(self, features: Tensor, targets: Tensor) -> None:
+        """Move the centres, once a training batch (Algorithm 1, line 9); nothing to do where there are none."""
+        if self.cluster is not None:
+            self.cluster.update(features, targets)
+
+
+def make_loss(
+    name: str,
+    counts,
+    embedding_dim: int,
+    *,
+    cluster_weight: float | None = None,
+    alpha: float = 1.0,
+    gamma: float = 1.0,
+    reduction: str = DEFAULT_REDUCTION,
+    center_init: str = "class_means",
+    center_update: str = "paper",
+    seed: int = 0,
+) -> JointLoss:
+    """One of the paper's five loss settings, what the paper leaves open as parameters.
+
+    Args:
+        name: one of `LOSS_NAMES`: "softmax" (W = 1), "center_softmax" (Eq. 3), "weighted_softmax" (Eq. 1),
+            "center_weighted_softmax", "weighted_cluster" (Eq. 5).
+        counts: training images per class, (C,), positive.
+        embedding_dim: D.
+        cluster_weight: λ ≥ 0; None means the paper's: 0.5 for center loss, 1 for weighted-cluster loss.
+        alpha: α > 0 of Eq. 4.
+        gamma: γ of Eq. 9, the centres' learning rate.
+        reduction: of both terms: "none", "sum" (as printed), "mean" or "weighted_mean", which divides each term by the
+            sum of its own weights. (Center loss has none, so by N. Divided by Σ W_{y_i} it would, on Table 3's counts,
+            be ten times stronger than the softmax term beside it, and collapses the embedding.)
+        center_init: "class_means", "normal" or "zeros", see `fer_utils.losses.modules`.
+        center_update: "paper" or "autograd", see `fer_utils.losses.modules`.
+        seed: of the "normal" centres.
+
+    Returns:
+        Module with `forward(logits, features, targets)` and `update(features, targets)`, to be called once a batch.
+
+    Raises:
+        InputError: for an unknown name or choice, counts that are not positive, λ < 0, α ≤ 0.
+
+    >>> import torch
+    >>> loss = make_loss("weighted_cluster", counts=[30, 10], embedding_dim=4)
+    >>> logits, features, targets = torch.zeros(6, 2), torch.ones(6, 4), torch.tensor([0, 0, 0, 0, 1, 1])
+    >>> value = loss(logits, features, targets)
+    >>> loss.update(features, targets)
+    """
+    check_choice("loss", name, LOSS_NAMES)
+    weights = class_weights(counts)
+    if name in ("softmax", "center_softmax"):
+        weights = ones_like(weights)
+    if cluster_weight is None:
+        cluster_weight = CLUSTER_WEIGHT if name == "weighted_cluster" else CENTER_WEIGHT
+    if not cluster_weight >= 0:
+        raise InputError(f"expected cluster_weight (λ) ≥ 0; found {cluster_weight!r}")
+
+    softmax = WeightedSoftmaxLoss(weights, reduction)
+    options = {
+        "gamma": gamma,
+        "reduction": reduction,
+        "center_init": center_init,
+        "center_update": center_update,
+        "seed": seed,
+    }
+    if name == "weighted_cluster":
+        return JointLoss(softmax, WeightedClusterLoss(weights, embedding_dim, alpha, **options), cluster_weight)
+    if name.startswith("center_"):
+        return JointLoss(softmax, CenterLoss(len(weights), embedding_dim, **options), cluster_weight)
+    return JointLoss(softmax)

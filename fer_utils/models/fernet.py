@@ -1,0 +1,114 @@
+"""The network that is fine-tuned (Table 2): a backbone, the embedding, the output layer; and the freezing of stages.
+
+Stages are numbered as in Table 2: 1 is the 7×7 convolution, 2–5 are torchvision's `layer1` (with the pool before it)
+to `layer4`.
+"""
+
+from collections import OrderedDict
+from itertools import chain
+
+from torch import Tensor, nn
+
+from fer_utils.errors import InputError, check_choice
+from fer_utils.models.backbones import build_backbone
+
+NUM_STAGES = 5
+EMBEDDING_ACTIVATIONS = ("none", "relu")
+EMBEDDING_NORMS = ("none", "batch")
+
+
+class FERNet(nn.Module):
+    """Backbone, embedding and output layer (Table 2): images (N, 3, H, W) → logits (N, C) and features (N, D).
+
+    The features are the paper's "deep feature" x_i, which center loss and weighted-cluster loss act on.
+
+    Args:
+        backbone: name in `ARCHITECTURES`, or a module with `num_features`.
+        embedding_dim: D.
+        num_classes: C.
+        embedding_activation: "none" or "relu"; the paper does not say.
+        embedding_norm: "none", or "batch": batch norm without scale and shift before the activation. It fixes the
+            features' total scatter, so no loss can shrink them all to a point. Needs at least two images a batch in
+            training.
+
+    Raises:
+        InputError: for an unknown choice or a module without `num_features`.
+
+    >>> import torch
+    >>> logits, features = FERNet("resnet14", embedding_dim=16).eval()(torch.zeros(2, 3, 32, 32))
+    >>> logits.shape, features.shape
+    (torch.Size([2, 8]), torch.Size([2, 16]))
+    """
+
+    def __init__(
+        self,
+        backbone: str | nn.Module,
+        embedding_dim: int = 512,
+        num_classes: int = 8,
+        embedding_activation: str = "none",
+        embedding_norm: str = "none",
+    ):
+        super().__init__()
+        check_choice("embedding_activation", embedding_activation, EMBEDDING_ACTIVATIONS)
+        check_choice("embedding_norm", embedding_norm, EMBEDDING_NORMS)
+        self.backbone = build_backbone(backbone) if isinstance(backbone, str) else backbone
+        if not hasattr(self.backbone, "num_features"):
+            raise InputError(
+                "expected a backbone with the attribute num_features (length of its pooled output); "
+                f"found {type(self.backbone).__name__}: build it with build_backbone(name)"
+            )
+        self.embedding_dim, self.num_classes = embedding_dim, num_classes
+        embedding = OrderedDict(linear=nn.Linear(self.backbone.num_features, embedding_dim))
+        if embedding_norm == "batch":
+            embedding["norm"] = nn.BatchNorm1d(embedding_dim, affine=False)
+        if embedding_activation == "relu":
+            embedding["activation"] = nn.ReLU()
+        self.embedding = nn.Sequential(embedding)
+        self.output = nn.Linear(embedding_dim, num_classes)
+        self.frozen_stages = 0
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.embedding(self.backbone(images))  # (N, D)
+        return self.output(features), features
+
+    def stages(self) -> list[list[nn.Module]]:
+        """The modules of stages 1–5 (Table 2), in order."""
+        net = self.backbone
+        return [[net.conv1, net.bn1, net.relu], [net.maxpool, net.layer1], [net.layer2], [net.layer3], [net.layer4]]
+
+    def train(self, mode: bool = True) -> "FERNet":
+        """As `nn.Module.train`, but frozen stages stay in evaluation mode: their batch-norm statistics are fixed."""
+        super().train(mode)
+        if self.frozen_stages:
+            for module in chain(*self.stages()[: self.frozen_stages]):
+                module.eval()
+        return self
+
+
+def freeze_stages(model: FERNet, n: int = 3) -> FERNet:
+    """Freeze stages 1…n: weights, batch-norm statistics and autograd graph; unfreeze the others.
+
+    As neither the images nor a frozen parameter needs a gradient, autograd records nothing before the first stage that
+    is trained: that saves its memory and its backward pass. (Gradients for the images can still be asked for.)
+
+    Args:
+        model: changed in place.
+        n: 0 (train everything) to 5 (train embedding and output only); the paper freezes 3.
+
+    Returns:
+        the model.
+
+    Raises:
+        InputError: for any other `n`.
+
+    >>> model = freeze_stages(FERNet("resnet14"), 3)
+    >>> model.backbone.layer2[0].conv1.weight.requires_grad, model.backbone.layer3[0].conv1.weight.requires_grad
+    (False, True)
+    """
+    if not isinstance(n, int) or not 0 <= n <= NUM_STAGES:
+        raise InputError(f"expected a number of frozen stages from 0 to {NUM_STAGES}; found {n!r}")
+    model.frozen_stages = n
+    for number, stage in enumerate(model.stages(), start=1):
+        for module in stage:
+            module.requires_grad_(number > n)
+    return model.train(model.training)

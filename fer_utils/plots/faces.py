@@ -1,0 +1,125 @@
+"""Figures 2 and 3: sample images and class counts."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from fer_utils.errors import InputError
+from fer_utils.expressions import COLORS, EXPRESSIONS, NUM_CLASSES
+from fer_utils.plots.style import COLUMN_WIDTH, PAGE_WIDTH, new_figure, style
+
+
+def plot_class_counts(counts, ax: Axes) -> Axes:
+    """Images per class (Figure 3), on a linear axis so that bars are as long as counts, each count printed.
+
+    Args:
+        counts: (8,) images per class in the order of `EXPRESSIONS`.
+        ax: where to draw.
+
+    Raises:
+        InputError: for another number of classes.
+
+    >>> from fer_utils.paper import TRAINING_COUNTS
+    >>> ax = plot_class_counts(TRAINING_COUNTS, new_figure().subplots())
+    >>> int(ax.patches[1].get_height())
+    133915
+    """
+    counts = np.asarray(counts)
+    if counts.shape != (NUM_CLASSES,):
+        raise InputError(f"expected 8 class counts, found shape {counts.shape}")
+    bars = ax.bar(EXPRESSIONS, counts, color=[COLORS[name] for name in EXPRESSIONS], width=0.75)
+    ax.bar_label(bars, [f"{count:,}" for count in counts], fontsize=6.5, padding=1.5)
+    ax.set_ylabel("images")
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    ax.set_ylim(0, max(1.1 * counts.max(), 1))
+    ax.grid(False)
+    ax.tick_params(axis="x", length=0, rotation=35)
+    for label in ax.get_xticklabels():
+        label.set(ha="right", rotation_mode="anchor")
+    found = np.flatnonzero(counts)
+    if len(found):
+        most, least = found[counts[found].argmax()], found[counts[found].argmin()]
+        ratio = f"{EXPRESSIONS[most]} : {EXPRESSIONS[least]} = {counts[most] / counts[least]:.1f} : 1"
+        ax.text(1, 1, f"{counts.sum():,} images\n{ratio}", transform=ax.transAxes, ha="right", va="top", fontsize=7)
+    return ax
+
+
+@style()
+def figure_class_counts(counts: pd.DataFrame, split: str = "train") -> Figure:
+    """Figure 3 from a study's `counts.csv`.
+
+    Args:
+        counts: columns `split`, `expression`, `images`.
+        split: which split to show.
+
+    Raises:
+        InputError: if the split has no rows.
+
+    >>> counts = pd.DataFrame({"split": "train", "expression": EXPRESSIONS, "images": range(1, 9)})
+    >>> len(figure_class_counts(counts).axes[0].patches)
+    8
+    """
+    rows = counts[counts["split"] == split].set_index("expression")["images"]
+    if rows.empty:
+        raise InputError(f"expected counts of the {split} split, found {', '.join(counts['split'].unique()) or 'none'}")
+    figure = new_figure(COLUMN_WIDTH, 2.3)
+    plot_class_counts(rows.reindex(EXPRESSIONS, fill_value=0).to_numpy(), figure.subplots())
+    return figure
+
+
+def plot_samples(images, labels, ax: Axes, per_class: int = 4) -> Axes:
+    """Sample images (Figure 2), a column a class.
+
+    Args:
+        images: (N, H, W, 3) or grey (N, H, W) uint8.
+        labels: (N,) integers 0–7.
+        ax: where to draw.
+        per_class: images a column, the first of each class; too few leave a gap.
+
+    Raises:
+        InputError: for other shapes or dtypes, or unequal lengths.
+
+    >>> images = np.zeros((8, 16, 16, 3), np.uint8)
+    >>> plot_samples(images, range(8), new_figure().subplots(), per_class=1).images[0].get_array().shape
+    (16, 135, 3)
+    """
+    images, labels = np.asarray(images), np.asarray(labels)
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != len(labels):
+        raise InputError(
+            f"expected uint8 images (N, H, W, 3) or (N, H, W) and N labels, "
+            f"found {images.dtype} {images.shape} and {len(labels)} labels"
+        )
+    if images.ndim == 3:
+        images = np.repeat(images[..., None], 3, axis=-1)
+    _, height, width, _ = images.shape
+    gap = max(1, width // 24)
+    step_y, step_x = height + gap, width + gap
+    mosaic = np.full((per_class * step_y - gap, NUM_CLASSES * step_x - gap, 3), 255, np.uint8)
+    for label in range(NUM_CLASSES):
+        for row, image in enumerate(images[labels == label][:per_class]):
+            y, x = row * step_y, label * step_x
+            mosaic[y : y + height, x : x + width] = image
+    ax.imshow(mosaic)
+    ax.set_xticks(np.arange(NUM_CLASSES) * step_x + (width - 1) / 2, EXPRESSIONS)
+    ax.tick_params(axis="x", top=False, bottom=False, labeltop=True, labelbottom=False, labelsize=8, pad=1)
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)
+    ax.grid(False)
+    return ax
+
+
+@style()
+def figure_samples(images, labels, per_class: int = 4) -> Figure:
+    """Figure 2 at page width.
+
+    Args:
+        images, labels, per_class: as in `plot_samples`.
+
+    >>> figure_samples(np.zeros((8, 16, 16), np.uint8), range(8), per_class=1).axes[0].get_xticklabels()[7].get_text()
+    'contempt'
+    """
+    figure = new_figure(PAGE_WIDTH, PAGE_WIDTH / NUM_CLASSES * per_class + 0.25)
+    plot_samples(images, labels, figure.subplots(), per_class)
+    return figure

@@ -1,0 +1,213 @@
+"""`fit`: one run from parameters to a finished folder; begins, goes on, or returns what is already done."""
+
+import contextlib
+import logging
+import os
+import signal
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as lightning
+import torch
+
+from fer_utils import datasets, losses, metrics, models
+from fer_utils.datasets import class_counts, read_manifest, write_manifest
+from fer_utils.errors import InputError
+from fer_utils.expressions import EXPRESSIONS
+from fer_utils.files import replaced
+from fer_utils.runs import Run, RunParameters, parameters
+from fer_utils.training.data import ExpressionData, prepare_manifest
+from fer_utils.training.module import ExpressionModule
+from fer_utils.training.record import Record
+from fer_utils.weights import load_pretrained, load_weights
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was stopped by the user; shown as one line in a notebook."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+def fit(
+    params: RunParameters | dict, root: str | None = None, on_epoch: Callable[[pd.DataFrame], None] | None = None
+) -> Run:
+    """Train, select on validation, evaluate once on test, and leave a complete run folder.
+
+    A finished run is returned as it is. One that was interrupted goes on after its last complete epoch and, on the
+    CPU with the same number of threads, arrives at the same numbers as if nothing had happened.
+
+    Args:
+        params: run parameters, or a dict of them (strict: see `fer_utils.runs.parameters`).
+        root: the study's checkout; default: the one around the working directory.
+        on_epoch: called after each epoch with the history so far.
+
+    Returns:
+        The finished `Run`.
+
+    Raises:
+        InputError: for bad parameters or data, or where the folder holds a run with other parameters.
+        Interrupted: after Ctrl-C; nothing but the current epoch is lost.
+    """
+    params = parameters(params) if isinstance(params, dict) else params.resolve()
+    run = Run(params.study, params.run, root)
+    with run.locked():
+        run.check_same(params)
+        if not run.finished:
+            _complete(run, params, on_epoch)
+    return run
+
+
+def _complete(run: Run, params: RunParameters, on_epoch: Callable[[pd.DataFrame], None] | None) -> None:
+    manifest = _manifest(run, params)
+    if params.threads:
+        torch.set_num_threads(params.threads)
+    module = build(params, manifest, run.root)
+    run.start(params)
+    record = Record(run, params.selection, on_epoch)
+    trainer = _trainer(params, record)
+    data = ExpressionData(manifest, params)
+    _train(trainer, module, data, run)
+    load_weights(module.network, run.path("best.safetensors"))
+    run.write_json("architecture.json", models.describe(module.network, params.image_size))
+    if data.test is None:
+        results = {f"validation_{name}": record.best[f"validation_{name}"] for name in ("accuracy", "f1")}
+    else:
+        results = _evaluate(trainer, module, data, manifest, run)
+    splits = manifest["split"].value_counts()
+    run.write_json(
+        "metrics.json",
+        {
+            "best_epoch": record.best["epoch"],
+            **{f"{split}_images": int(splits.get(split, 0)) for split in ("train", "validation", "test")},
+            "leaks_removed": int(manifest.attrs.get("leaks_removed", 0)),
+            "seconds": round(sum(row["seconds"] for row in record.history), 1),
+            **results,
+        },
+    )
+
+
+def _manifest(run: Run, params: RunParameters) -> pd.DataFrame:
+    """The manifest that the run began with, or a new one; its folder is where the data are now."""
+    path = run.path("manifest.parquet")
+    if path.is_file():
+        manifest = read_manifest(path)
+        if params.data:
+            manifest.attrs["root"] = datasets.read_dataset(params.dataset, params.data, check_images=False).attrs[
+                "root"
+            ]
+        return manifest
+    manifest = prepare_manifest(params)
+    write_manifest(manifest, path)
+    return manifest
+
+
+def build(params: RunParameters, manifest: pd.DataFrame, root: Path) -> ExpressionModule:
+    """Network (pre-trained and frozen as asked) and loss, initialised from `params.seed` alone."""
+    torch.manual_seed(params.seed)
+    backbone = models.build_backbone(params.architecture)
+    source = params.weights
+    load_pretrained(backbone, source if source in ("none", "imagenet") else root / source)
+    if params.target == "label":
+        counts = class_counts(manifest, "train")
+    else:
+        counts = manifest.loc[manifest["split"] == "train", params.target].value_counts(sort=False).tolist()
+    network = models.FERNet(
+        backbone,
+        num_classes=len(counts),
+        embedding_activation=params.embedding_activation,
+        embedding_norm=params.embedding_norm,
+    )
+    models.freeze_stages(network, params.frozen_stages)
+    loss = losses.make_loss(
+        params.loss,
+        counts,
+        network.embedding_dim,
+        cluster_weight=params.cluster_weight,
+        alpha=params.alpha,
+        gamma=params.gamma,
+        reduction=params.reduction,
+        center_init=params.center_init,
+        center_update=params.center_update,
+        seed=params.seed,
+    )
+    return ExpressionModule(network.to(memory_format=torch.channels_last), loss, params)
+
+
+def _trainer(params: RunParameters, record: Record) -> lightning.Trainer:
+    if params.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("expected a CUDA device (device='cuda'), found none; use device='auto' or 'cpu'")
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    with _quiet():
+        return lightning.Trainer(
+            accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[params.device],
+            devices=1,
+            precision=params.precision,
+            max_epochs=params.epochs,
+            callbacks=[record],
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=not _headless_kernel(),
+            num_sanity_val_steps=0,
+        )
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without Lightning's advice that does not apply here, and its use of a deprecated piece of torch."""
+    with warnings.catch_warnings():
+        for advice in ("does not have many workers", "number of training batches", "in eval mode", "treespec"):
+            warnings.filterwarnings("ignore", message=f".*{advice}")
+        yield
+
+
+def _headless_kernel() -> bool:
+    """Whether a notebook runs without anyone watching (papermill, nbconvert), where a bar would fill the output."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    watched = ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG")
+    return hasattr(get_ipython(), "kernel") and not any(name in os.environ for name in watched)
+
+
+def _train(trainer: lightning.Trainer, module: ExpressionModule, data: ExpressionData, run: Run) -> None:
+    last = run.path("last.ckpt")
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with _quiet():
+            trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+    except SystemExit:
+        # Lightning ends the process on Ctrl-C and ignores the next one; a notebook's kernel has to live on.
+        signal.signal(signal.SIGINT, handler)
+        done = len(pd.read_csv(run.path("history.csv"))) if last.is_file() else 0
+        raise Interrupted(
+            f"stopped after epoch {done} of {trainer.max_epochs}; the same command goes on from there"
+        ) from None
+
+
+def _evaluate(trainer, module, data: ExpressionData, manifest: pd.DataFrame, run: Run) -> dict:
+    """Predict the test split once with the best weights; write predictions, features and centres; return metrics."""
+    with _quiet():
+        batches = trainer.predict(module, data.predict_dataloader())
+    probabilities, features = (torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
+    test = manifest[manifest["split"] == "test"]
+    table = pd.DataFrame({"image": test["image"].astype(str).to_numpy(), "label": test["label"].to_numpy()})
+    table[[f"p_{name}" for name in EXPRESSIONS]] = probabilities
+    with replaced(run.path("predictions.parquet")) as temporary:
+        table.to_parquet(temporary, index=False)
+    with replaced(run.path("features.npy")) as temporary:
+        np.save(temporary, features)
+    results = metrics.evaluate(table["label"].to_numpy(), probabilities)
+    confusion = results.pop("confusion")
+    recalls = metrics.recall_per_class(confusion)
+    return {
+        **results,
+        "macro_recall": metrics.macro_recall(confusion),
+        **{f"recall_{name}": float(recall) for name, recall in zip(EXPRESSIONS, recalls, strict=True)},
+        "confusion": np.asarray(confusion).tolist(),
+    }

@@ -1,0 +1,69 @@
+"""The LightningModule: Algorithm 1 of the paper in `training_step`."""
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningModule
+from sklearn.metrics import f1_score
+from torch import Tensor, nn
+
+from fer_utils.runs import RunParameters
+
+
+class ExpressionModule(LightningModule):
+    """A network and its joint loss, trained by the paper's recipe (SGD with momentum, rate halved every 10 epochs)."""
+
+    def __init__(self, network: nn.Module, loss: nn.Module, params: RunParameters):
+        super().__init__()
+        self.network, self.loss, self.params = network, loss, params
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, H, W) normalised images → logits (N, C) and features (N, D)."""
+        return self.network(images.contiguous(memory_format=torch.channels_last))
+
+    def configure_optimizers(self):
+        params = self.params
+        groups = [{"params": [weight for weight in self.network.parameters() if weight.requires_grad]}]
+        centers = list(self.loss.center_parameters())
+        if centers:
+            groups.append({"params": centers, "lr": params.gamma, "momentum": 0.0, "weight_decay": 0.0})
+        optimizer = torch.optim.SGD(
+            groups, lr=params.learning_rate, momentum=params.momentum, weight_decay=params.weight_decay
+        )
+        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, params.halve_every, gamma=0.5)]
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _) -> Tensor:
+        images, targets = batch
+        logits, features = self(images)
+        loss = self.loss(logits, features, targets)  # L = L_softmax + λ L_cluster, with this step's centres (line 4)
+        self.loss.update(features.detach(), targets)  # Eq. 9, sign corrected (line 10)
+        self._train_sum += loss.detach() * len(targets)
+        self._train_count += len(targets)
+        return loss
+
+    def on_train_epoch_start(self) -> None:
+        self._train_sum, self._train_count = torch.zeros((), device=self.device), 0
+        self._learning_rate = self.optimizers().param_groups[0]["lr"]
+
+    def on_validation_epoch_start(self) -> None:
+        self._validation = []
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _) -> None:
+        images, targets = batch
+        logits, features = self(images)
+        self._validation.append((self.loss(logits, features, targets) * len(targets), logits.argmax(1), targets))
+
+    def predict_step(self, batch: tuple[Tensor, Tensor], _) -> tuple[Tensor, Tensor]:
+        logits, features = self(batch[0])
+        return logits.float().softmax(1).cpu(), features.float().cpu()
+
+    def epoch_record(self) -> dict[str, float]:
+        """Losses (per image) and validation metrics (0–1) of the epoch that just ended."""
+        losses, predictions, targets = zip(*self._validation, strict=True)
+        predictions, targets = torch.cat(predictions).cpu().numpy(), torch.cat(targets).cpu().numpy()
+        return {
+            "train_loss": float(self._train_sum) / self._train_count,
+            "validation_loss": float(sum(losses)) / len(targets),
+            "validation_accuracy": float(np.mean(predictions == targets)),
+            "validation_f1": float(f1_score(targets, predictions, average="macro", zero_division=0)),
+            "learning_rate": self._learning_rate,
+        }

@@ -1,0 +1,53 @@
+"""What a run leaves on disk as it trains: history, best weights, and the point to go on from."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from pytorch_lightning import Callback
+
+from fer_utils.files import replaced
+from fer_utils.runs import Run
+from fer_utils.weights import save_weights
+
+
+class Record(Callback):
+    """After each epoch: a row in `history.csv`, `best.safetensors` and `centers.npy` when validation improved, then `last.ckpt`.
+
+    The history is part of the checkpoint, so that an epoch cut short leaves no trace in it.
+    """
+
+    def __init__(self, run: Run, selection: str, on_epoch: Callable[[pd.DataFrame], None] | None = None):
+        self.run, self.selection, self.on_epoch = run, selection, on_epoch
+        self.history: list[dict] = []
+
+    def state_dict(self) -> dict:
+        return {"history": self.history}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.history = state["history"]
+
+    @property
+    def best(self) -> dict:
+        """The history's row of the best epoch on validation; the earliest of equals."""
+        return max(self.history, key=lambda row: row[f"validation_{self.selection}"])
+
+    def on_train_epoch_start(self, trainer, module) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer, module) -> None:
+        row = {"epoch": trainer.current_epoch + 1, **module.epoch_record()}
+        self.history.append({**row, "seconds": round(time.perf_counter() - self._started, 3)})
+        if self.best is self.history[-1]:
+            save_weights(module.network, self.run.path("best.safetensors"))
+            if module.loss.centers is not None:
+                with replaced(self.run.path("centers.npy")) as temporary:
+                    np.save(temporary, module.loss.centers.detach().cpu().numpy())
+        table = pd.DataFrame(self.history)
+        with replaced(self.run.path("history.csv")) as temporary:
+            table.to_csv(temporary, index=False)
+        with replaced(self.run.path("last.ckpt")) as temporary:
+            trainer.save_checkpoint(temporary)
+        if self.on_epoch:
+            self.on_epoch(table)

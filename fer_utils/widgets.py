@@ -1,0 +1,43 @@
+"""Widgets for JupyterLab: each shows a plain function's figure again when something changes; none computes anything."""
+
+from collections.abc import Callable
+
+import ipywidgets
+import pandas as pd
+from IPython.display import display
+from matplotlib.figure import Figure
+
+
+def live_figure(draw: Callable[[pd.DataFrame], Figure]) -> Callable[[pd.DataFrame], None]:
+    """A callback for `fit(on_epoch=…)` that shows `draw(history)` and redraws it in place, without flicker.
+
+    Args:
+        draw: history (a row an epoch) → Figure.
+    """
+    handle = display(display_id=True)
+
+    def update(history: pd.DataFrame) -> None:
+        handle.update(draw(history))
+
+    return update
+
+
+def explore(draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> ipywidgets.Widget:
+    """Controls above the figure that `draw` makes of their values, drawn anew when one changes.
+
+    Args:
+        draw: keyword arguments named as `controls` → Figure.
+        controls: ipywidgets with a `value`.
+    """
+    output = ipywidgets.Output()
+
+    def update(_=None) -> None:
+        figure = draw(**{name: control.value for name, control in controls.items()})
+        with output:
+            output.clear_output(wait=True)
+            display(figure)
+
+    for control in controls.values():
+        control.observe(update, "value")
+    update()
+    return ipywidgets.VBox([ipywidgets.HBox(list(controls.values())), output])
