@@ -36,7 +36,7 @@ def find_uv() -> str:
 
 
 def main() -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (the one file that an older Python gets to see)
         found = ".".join(map(str, sys.version_info[:3]))
         fail(f"Python 3.11 or newer is needed, {sys.executable} is {found}; name another: make PYTHON=python3.12")
     if STAMP.exists() and all(STAMP.stat().st_mtime >= source.stat().st_mtime for source in SOURCES):

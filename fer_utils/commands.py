@@ -50,9 +50,9 @@ def _check_data(study: str, runs: dict[str, RunParameters], root: Path) -> None:
     """Find a wrong data folder or weights file before anything starts."""
     waiting = [params for name, params in runs.items() if not Run(study, name, root).finished]
     for params in waiting:
-        if params.weights not in ("none", "imagenet") and "/identity/" not in params.weights:
-            if not Path(params.weights).is_file():
-                raise InputError(f"expected a file of pre-trained weights, found none at {params.weights}")
+        given = params.weights not in ("none", "imagenet") and "/identity/" not in params.weights
+        if given and not Path(params.weights).is_file():
+            raise InputError(f"expected a file of pre-trained weights, found none at {params.weights}")
     if waiting and waiting[0].dataset != "synthetic":
         from fer_utils import datasets
 
@@ -90,11 +90,22 @@ def _explain(log: Path) -> None:
 
 
 def print_table(study: str, root: Path) -> None:
-    """Print the study's table and where its figures are."""
+    """Print the study's tables, narrow enough for a terminal, and where its figures are."""
+    import pandas as pd
+
     folder = root / "figures" / study
-    for table in sorted(folder.glob("table*.md")):
-        print(f"\n{table.read_text()}")
-    print(f"Figures and tables: {folder.relative_to(root)}/ (start with README.md)")
+    for path in sorted(folder.glob("table*.csv")):
+        beside = pd.read_csv(path)
+        ran = beside[beside["seeds"] > 0]
+        ours = (100 * ran[list(paper.METRICS)]).round(2).set_axis(list(paper.METRICS.values()), axis=1)
+        ours.insert(0, "loss", [paper.LOSSES[loss] for loss in ran["loss"]])
+        ours.insert(0, "pre-trained", ran["pretrained"].map({True: "yes", False: "no"}))
+        ours.insert(0, "model", ran["model"])
+        ours["paper's accuracy*"] = (100 * ran["accuracy_published"]).round(2)
+        print(f"\nTable {path.stem[-1]}, per cent. Ours: {', '.join(ran['ran'].unique())}\n")
+        print(ours.to_string(index=False))
+        print("\n* on AffectNet, 224 px, 283,651 training images: another task; compare the order of the losses")
+    print(f"\nFigures and tables: {folder.relative_to(root)}/ (start with README.md)")
 
 
 def run(study: str, run: str, data: str = "", weights: str = "") -> int:

@@ -1,4 +1,4 @@
-"""A run: its parameters, every one explicit and checked, and its folder `runs/<study>/<name>/`."""
+"""A run: its parameters (`fer_utils.run_parameters`) and its folder `runs/<study>/<name>/`."""
 
 import contextlib
 import dataclasses
@@ -8,179 +8,33 @@ import os
 import platform
 import subprocess
 import sys
-import typing
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import yaml
 
-from fer_utils import paper
-from fer_utils.errors import InputError, check_choice
+from fer_utils.errors import InputError
 from fer_utils.files import replaced
+from fer_utils.run_parameters import (
+    CHOICES,
+    PLACE,
+    RunParameters,
+    check_names,
+    notebook_parameters,
+    parameters,
+)
 
-CHOICES = {
-    "dataset": ("synthetic", "ferplus"),
-    "target": ("label", "subject"),
-    "architecture": ("se_resnet50", "resnet50", "se_resnet14", "resnet14"),
-    "embedding_activation": ("none", "relu"),
-    "embedding_norm": ("none", "batch"),
-    "loss": tuple(paper.LOSSES),
-    "reduction": ("sum", "mean", "weighted_mean"),
-    "center_init": ("zeros", "normal", "class_means"),
-    "center_update": ("paper", "autograd"),
-    "selection": ("f1", "accuracy"),
-    "precision": ("32-true", "bf16-mixed", "16-mixed"),
-    "device": ("auto", "cpu", "cuda"),
-}
-# Where and how a run is computed, not what: free to change between a start and its resumption.
-PLACE = ("data", "weights", "threads", "workers", "device")
-
-
-@dataclass
-class RunParameters:
-    """Everything that decides a run; `None` is resolved by the paper's recipe (see `resolve`)."""
-
-    study: str = "explore"
-    run: str = "first"
-    dataset: str = "synthetic"
-    data: str = ""
-    target: str = "label"
-    train_images: int = 4000
-    validation_images: int = 400
-    test_images: int = 800
-    subjects: int = 300
-    difficulty: float = 0.1
-    image_size: int = 48
-    architecture: str = "se_resnet14"
-    weights: str = "none"
-    embedding_activation: str = "none"
-    embedding_norm: str = "none"
-    frozen_stages: int | None = None
-    loss: str = "weighted_cluster"
-    cluster_weight: float | None = None
-    alpha: float = 1.0
-    gamma: float = 1.0
-    reduction: str = "weighted_mean"
-    center_init: str = "class_means"
-    center_update: str = "paper"
-    epochs: int = 8
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    halve_every: int = 10
-    crop_scale_min: float = 0.7
-    selection: str = "f1"
-    seed: int = 0
-    data_seed: int = 0
-    precision: str = "32-true"
-    device: str = "auto"
-    threads: int = 0
-    workers: int = 0
-
-    def resolve(self) -> "RunParameters":
-        """Check every value and fill what is `None` from the paper's recipe (Sec. 4.3).
-
-        Learning rate 0.001 and batch 36 with pre-trained weights, 0.01 and 30 without; stages 1–3 frozen only with
-        pre-trained weights; λ = 1 for the weighted-cluster loss, 0.5 for centre loss.
-
-        Raises:
-            InputError: for a value outside its choices, type or range.
-        """
-        for field in dataclasses.fields(self):
-            self._check_type(field)
-        for name, choices in CHOICES.items():
-            check_choice(name, getattr(self, name), choices)
-        pretrained = self.weights != "none"
-        recipe = {
-            "frozen_stages": 3 if pretrained else 0,
-            "cluster_weight": 1.0
-            if self.loss == "weighted_cluster"
-            else 0.5
-            if self.loss.startswith("center")
-            else 0.0,
-            "batch_size": 36 if pretrained else 30,
-            "learning_rate": 0.001 if pretrained else 0.01,
-        }
-        resolved = dataclasses.replace(
-            self, **{name: value for name, value in recipe.items() if getattr(self, name) is None}
-        )
-        resolved._check_ranges()
-        return resolved
-
-    def _check_type(self, field: dataclasses.Field) -> None:
-        value = getattr(self, field.name)
-        allowed = typing.get_args(field.type) or (field.type,)
-        if float in allowed and isinstance(value, int) and not isinstance(value, bool):
-            setattr(self, field.name, float(value))
-        elif type(value) not in allowed:
-            wanted = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in allowed)
-            raise InputError(f"parameter {field.name!r} must be {wanted}, got {value!r}")
-
-    def _check_ranges(self) -> None:
-        at_least = {
-            "train_images": 0, "validation_images": 0, "test_images": 0, "image_size": 32, "subjects": 3, "difficulty": 0, "frozen_stages": 0,
-            "cluster_weight": 0, "gamma": 0, "epochs": 1, "batch_size": 2, "momentum": 0, "weight_decay": 0,
-            "halve_every": 1, "seed": 0, "data_seed": 0, "threads": 0, "workers": 0,
-        }  # fmt: skip
-        for name, lowest in at_least.items():
-            if not getattr(self, name) >= lowest:
-                raise InputError(f"parameter {name!r} must be at least {lowest}, got {getattr(self, name)}")
-        for name in ("alpha", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"parameter {name!r} must be greater than 0, got {getattr(self, name)}")
-        if not 0 < self.crop_scale_min <= 1:
-            raise InputError(f"parameter 'crop_scale_min' must lie in (0, 1], got {self.crop_scale_min}")
-        if self.frozen_stages > 5:
-            raise InputError(f"parameter 'frozen_stages' must be 0 to 5 (the network has 5), got {self.frozen_stages}")
-        for name in ("study", "run"):
-            value = getattr(self, name)
-            if not value or value.startswith(".") or set(value) & set('/\\:*?"<>|'):
-                raise InputError(f'parameter {name!r} names a folder: no slashes or any of :*?"<>|, got {value!r}')
-
-
-def check_names(names, known=None) -> None:
-    """Raise `InputError` for the first name that is no parameter (of a run, or of `known`), with the nearest right one.
-
-    >>> check_names(["learning_rat"])
-    Traceback (most recent call last):
-    fer_utils.errors.InputError: unknown parameter 'learning_rat'; did you mean 'learning_rate'? Choose from: ...
-    """
-    known = known or [field.name for field in dataclasses.fields(RunParameters)]
-    for name in names:
-        check_choice("parameter", name, known)
-
-
-def parameters(values: dict) -> RunParameters:
-    """Strict run parameters from a dict: unknown names, types and ranges are refused, defaults filled in.
-
-    >>> parameters({"loss": "softmax", "weights": "none"}).learning_rate
-    0.01
-    """
-    check_names(values)
-    return RunParameters(**values).resolve()
-
-
-def notebook_parameters(namespace: dict) -> dict:
-    """The parameters of a notebook, out of its `globals()` as they stand right after its parameters cell.
-
-    Papermill defines whatever it is given, a misspelt name too, and only warns. A notebook that calls this before
-    it defines anything else itself knows every such name: all public plain values are parameters.
-
-    Args:
-        namespace: `globals()` of the notebook.
-
-    Returns:
-        dict name → value, for `parameters` (or `check_names`) to judge.
-    """
-    plain = (type(None), bool, int, float, str, list, tuple, dict)
-    ipython = {"In", "Out", "exit", "quit", "get_ipython"}
-    return {
-        name: value
-        for name, value in namespace.items()
-        if not name.startswith("_") and name not in ipython and type(value) in plain
-    }
+__all__ = [
+    "CHOICES",
+    "PLACE",
+    "Run",
+    "RunParameters",
+    "check_names",
+    "environment",
+    "notebook_parameters",
+    "parameters",
+    "project_root",
+]
 
 
 def project_root(start: Path | str = ".") -> Path:
@@ -193,7 +47,16 @@ def project_root(start: Path | str = ".") -> Path:
 
 
 class Run:
-    """The folder of one run; see DESIGN in README for the files in it."""
+    """The folder of one run.
+
+    `params.yaml` (resolved), `environment.json`, `manifest.parquet`, `history.csv` (a row an epoch), `best.safetensors`
+    and `centers.npy` (best epoch on validation), `last.ckpt` (to go on from), `predictions.parquet` (a row a test
+    image), `features.npy`, `architecture.json`, `notebook.ipynb` (executed), and, last of all, `metrics.json`.
+
+    Args:
+        study, name: the folder is `runs/<study>/<name>`.
+        root: the checkout; default: the one around the working directory.
+    """
 
     def __init__(self, study: str, name: str, root: Path | str | None = None):
         self.study, self.name = study, name

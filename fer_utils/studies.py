@@ -105,7 +105,7 @@ class Study:
         if source == "imagenet":
             return source
         raise InputError(
-            f"study {self.name!r} needs pre-trained weights of {base}: give WEIGHTS=/folder with {base}.safetensors in it"
+            f"study {self.name!r} needs pre-trained weights of {base}: give WEIGHTS=/folder holding {base}.safetensors"
         )
 
 

@@ -86,9 +86,9 @@ def test_a_run_is_finished_when_its_metrics_stand(tmp_path):
 
 def test_two_processes_never_train_one_run(tmp_path):
     run = runs.Run("study", "one", tmp_path)
-    with run.locked(), pytest.raises(InputError, match="run study/one is being computed by another process"):
-        with runs.Run("study", "one", tmp_path).locked():
-            pass
+    message = "run study/one is being computed by another process"
+    with run.locked(), pytest.raises(InputError, match=message), runs.Run("study", "one", tmp_path).locked():
+        pass
     with run.locked():  # free again
         pass
 

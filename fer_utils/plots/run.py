@@ -2,11 +2,9 @@
 
 import numpy as np
 import pandas as pd
-import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from sklearn.decomposition import PCA
 
 from fer_utils.errors import InputError
 from fer_utils.expressions import COLORS, EXPRESSIONS
@@ -71,6 +69,9 @@ def plot_features(features: np.ndarray, labels: np.ndarray, centers: np.ndarray 
     >>> len(ax.collections[0].get_offsets())
     16
     """
+    import seaborn  # here: two seconds that no other figure needs
+    from sklearn.decomposition import PCA
+
     if len(features) != len(labels):
         raise InputError(f"expected a label a feature row, found {len(labels)} labels and {len(features)} rows")
     plane = PCA(2, random_state=0).fit(features)

@@ -13,7 +13,7 @@ from fer_utils.weights import save_weights
 
 
 class Record(Callback):
-    """After each epoch: a row in `history.csv`, `best.safetensors` and `centers.npy` when validation improved, then `last.ckpt`.
+    """After each epoch: a row in `history.csv`; the best weights and centres if validation improved; then `last.ckpt`.
 
     The history is part of the checkpoint, so that an epoch cut short leaves no trace in it.
     """
