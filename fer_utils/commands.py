@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from fer_utils import studies
+from fer_utils import paper, studies
 from fer_utils.errors import InputError, check_choice
 from fer_utils.runs import Run, RunParameters, project_root
 

@@ -70,7 +70,9 @@ def _complete(run: Run, params: RunParameters, on_epoch: Callable[[pd.DataFrame]
     record = Record(run, params.selection, on_epoch)
     trainer = _trainer(params, record)
     data = ExpressionData(manifest, params)
-    _train(trainer, module, data, run)
+    last = run.path("last.ckpt")
+    with _interruptible(run, params.epochs):
+        trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
     load_weights(module.network, run.path("best.safetensors"))
     run.write_json("architecture.json", models.describe(module.network, params.image_size))
     if data.test is None:
@@ -175,24 +177,25 @@ def _headless_kernel() -> bool:
     return hasattr(get_ipython(), "kernel") and not any(name in os.environ for name in watched)
 
 
-def _train(trainer: lightning.Trainer, module: ExpressionModule, data: ExpressionData, run: Run) -> None:
-    last = run.path("last.ckpt")
+@contextlib.contextmanager
+def _interruptible(run: Run, epochs: int):
+    """Turn Ctrl-C into `Interrupted`, and leave the process able to take the next one.
+
+    Lightning ends the process on Ctrl-C and ignores any further one; a notebook's kernel has to live on.
+    """
     handler = signal.getsignal(signal.SIGINT)
     try:
         with _quiet():
-            trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+            yield
     except SystemExit:
-        # Lightning ends the process on Ctrl-C and ignores the next one; a notebook's kernel has to live on.
         signal.signal(signal.SIGINT, handler)
-        done = len(pd.read_csv(run.path("history.csv"))) if last.is_file() else 0
-        raise Interrupted(
-            f"stopped after epoch {done} of {trainer.max_epochs}; the same command goes on from there"
-        ) from None
+        done = len(pd.read_csv(run.path("history.csv"))) if run.path("last.ckpt").is_file() else 0
+        raise Interrupted(f"stopped after epoch {done} of {epochs}; the same command goes on from there") from None
 
 
 def _evaluate(trainer, module, data: ExpressionData, manifest: pd.DataFrame, run: Run) -> dict:
     """Predict the test split once with the best weights; write predictions, features and centres; return metrics."""
-    with _quiet():
+    with _interruptible(run, trainer.max_epochs):
         batches = trainer.predict(module, data.predict_dataloader())
     probabilities, features = (torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
     test = manifest[manifest["split"] == "test"]
