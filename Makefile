@@ -6,7 +6,7 @@ WEIGHTS ?=
 RUN      = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help study test test-slow lab figures clean
+.PHONY: help study test lab figures clean
 
 help:
 	@echo "make study                    train and evaluate the demo study (drawn faces), draw its tables and figures"
@@ -14,26 +14,23 @@ help:
 	@echo "                              the same on real faces; studies are the files in experiments/"
 	@echo "make figures [STUDY=demo]     draw tables and figures again, from results/ alone"
 	@echo "make lab                      open the notebooks in JupyterLab"
-	@echo "make test                     run the tests (make test-slow: the ones that take minutes)"
+	@echo "make test                     run the tests"
 	@echo "make clean                    remove caches and .venv; runs/, results/ and figures/ stay"
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) bootstrap.py
 
 study: .venv/.installed
-	@$(RUN) -m fer_utils study $(STUDY) --data "$(DATA)" --weights "$(WEIGHTS)"
+	@$(RUN) -m fer_utils study "$(STUDY)" --data "$(DATA)" --weights "$(WEIGHTS)"
 
 figures: .venv/.installed
-	@$(RUN) -m fer_utils figures $(STUDY)
+	@$(RUN) -m fer_utils figures "$(STUDY)"
 
 lab: .venv/.installed
 	@$(RUN) -m jupyterlab notebooks
 
 test: .venv/.installed
 	@$(RUN) -m pytest
-
-test-slow: .venv/.installed
-	@$(RUN) -m pytest -m slow
 
 clean:
 	rm -rf .venv .snakemake .pytest_cache .hypothesis .ruff_cache fer_utils.egg-info

@@ -10,39 +10,55 @@ from pathlib import Path
 
 from fer_utils import studies
 
-STUDY = studies.load(config.get("study", "demo"), Path(workflow.basedir))
+STUDY = studies.load(str(config.get("study", "demo")), Path(workflow.basedir))
 PLACE = {name: str(config.get(name) or "") for name in ("data", "weights")}
 RUNS = STUDY.runs(**PLACE)
 COMMAND = shlex.join([sys.executable, "-m", "fer_utils"])
 METRICS = {name: f"runs/{STUDY.name}/{name}/metrics.json" for name in RUNS}
 
 
+# Results and figures are committed, so a checkout has them before it has any run: all three are asked for.
+rule all:
+    input:
+        f"figures/{STUDY.name}/README.md",
+        f"results/{STUDY.name}/study.json",
+        list(METRICS.values()),
+
+
+# `update`: what is there stays if the step fails.
 rule figures:
     input:
         f"results/{STUDY.name}/study.json",
+        "notebooks/05_paper_figures.ipynb",
     output:
-        f"figures/{STUDY.name}/README.md",
+        update(f"figures/{STUDY.name}/README.md"),
+    params:
+        study=shlex.quote(STUDY.name),
     shell:
-        f"{COMMAND} figures {STUDY.name}"
+        f"{COMMAND} figures {{params.study}}"
 
 
 rule collect:
     input:
         list(METRICS.values()),
+        f"experiments/{STUDY.name}.yaml",
     output:
-        f"results/{STUDY.name}/study.json",
+        update(f"results/{STUDY.name}/study.json"),
+    params:
+        study=shlex.quote(STUDY.name),
     shell:
-        f"{COMMAND} collect {STUDY.name}"
+        f"{COMMAND} collect {{params.study}}"
 
 
 # A rule a run, so that earlier runs of the study go first. (Snakemake reads `shell` late, when the loop is over.)
+# `ancient`: a finished run is never done again, whatever the age of the weights that it started from.
 for rank, (run, params) in enumerate(RUNS.items()):
 
     rule:
         name:
             f"run_{run.replace('-', '_')}"
         input:
-            [METRICS["identity"]] if params.weights.endswith("/identity/best.safetensors") else [],
+            ancient([METRICS["identity"]] if params.weights == STUDY.identity_weights else []),
         output:
             METRICS[run],
         params:

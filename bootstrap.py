@@ -31,7 +31,8 @@ def find_uv() -> str:
             subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
         subprocess.run([str(SCRIPTS / "python"), "-m", "pip", "install", "--quiet", "uv"], check=True)
     except subprocess.CalledProcessError:
-        fail("uv could not be installed with pip; check the network, or install uv by hand and try again")
+        shutil.rmtree(VENV, ignore_errors=True)  # a half-made one would be taken for a whole one
+        fail("uv could not be installed with pip; check the network, install python3-venv, or install uv by hand")
     return shutil.which("uv", path=str(SCRIPTS))
 
 

@@ -2,7 +2,10 @@
 
 import contextlib
 import dataclasses
+import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -22,18 +25,25 @@ def study(study: str, data: str = "", weights: str = "") -> int:
     runs = plan.runs(data=_absolute(data), weights=_absolute(weights))
     for name, params in runs.items():
         Run(study, name, root).check_same(params)
-    _check_data(study, runs, root)
+    _check_data(study, runs, root, plan.identity_weights)
     log = root / "runs" / study / "snakemake.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    place = [f"{name}={_absolute(value)}" for name, value in (("data", data), ("weights", weights)) if value]
-    command = [sys.executable, "-m", "snakemake", "--cores", str(os.cpu_count()), "--nolock", "--rerun-incomplete",
-               "--rerun-triggers", "mtime", "--config", f"study={study}", *place]  # fmt: skip
+    # Snakemake reads the values as YAML; quoted, any name and path stay what they are.
+    config = {"study": study, "data": _absolute(data), "weights": _absolute(weights)}
+    config = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in config.items()]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    command = [
+        *(sys.executable, "-m", "snakemake", "--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime"),
+        *("--cores", str(cores), "--resources", f"gpu={1 if _has_gpu() else cores}", "--config", *config),
+    ]
     with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=root, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=root, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        signal.signal(signal.SIGTERM, _interrupt)
         try:
             _watch(process, study, runs, root)
         except KeyboardInterrupt:
-            process.wait()  # Snakemake was interrupted too and ends its runs
+            os.killpg(process.pid, signal.SIGINT)  # the graph and its runs, wherever the signal came from
+            process.wait()
             raise
     if process.returncode:
         _explain(log)
@@ -42,15 +52,23 @@ def study(study: str, data: str = "", weights: str = "") -> int:
     return 0
 
 
+def _interrupt(*_) -> None:
+    raise KeyboardInterrupt
+
+
+def _has_gpu() -> bool:
+    return shutil.which("nvidia-smi") is not None
+
+
 def _absolute(path: str) -> str:
     return str(Path(path).expanduser().resolve()) if path else ""
 
 
-def _check_data(study: str, runs: dict[str, RunParameters], root: Path) -> None:
+def _check_data(study: str, runs: dict[str, RunParameters], root: Path, identity: str) -> None:
     """Find a wrong data folder or weights file before anything starts."""
     waiting = [params for name, params in runs.items() if not Run(study, name, root).finished]
     for params in waiting:
-        given = params.weights not in ("none", "imagenet") and "/identity/" not in params.weights
+        given = params.weights not in ("none", "imagenet", identity)
         if given and not Path(params.weights).is_file():
             raise InputError(f"expected a file of pre-trained weights, found none at {params.weights}")
     if waiting and waiting[0].dataset != "synthetic":

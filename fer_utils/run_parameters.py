@@ -22,7 +22,7 @@ CHOICES = {
     "device": ("auto", "cpu", "cuda"),
 }
 # Where and how a run is computed, not what: free to change between a start and its resumption.
-PLACE = ("data", "weights", "threads", "workers", "device")
+PLACE = ("data", "weights", "threads", "workers", "device")  # of `weights` the content counts, see `Run.check_same`
 
 
 @dataclass
@@ -80,6 +80,8 @@ class RunParameters:
             self._check_type(field)
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), choices)
+        if self.dataset == "synthetic" and self.data:
+            raise InputError(f"drawn faces need no folder, found data={self.data!r}; leave it out or name its dataset")
         pretrained = self.weights != "none"
         recipe = {
             "frozen_stages": 3 if pretrained else 0,

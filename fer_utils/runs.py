@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import fcntl
+import hashlib
 import json
 import os
 import platform
@@ -24,6 +25,8 @@ from fer_utils.run_parameters import (
     parameters,
 )
 
+PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "pandas", "scikit-learn", "krippendorff")
+
 __all__ = [
     "CHOICES",
     "PLACE",
@@ -31,9 +34,11 @@ __all__ = [
     "RunParameters",
     "check_names",
     "environment",
+    "located",
     "notebook_parameters",
     "parameters",
     "project_root",
+    "versions",
 ]
 
 
@@ -68,6 +73,11 @@ class Run:
 
     def path(self, name: str) -> Path:
         return self.folder / name
+
+    @property
+    def begun(self) -> bool:
+        """Whether the run has its parameters and its manifest."""
+        return self.path("params.yaml").is_file()
 
     @property
     def finished(self) -> bool:
@@ -112,38 +122,73 @@ class Run:
             yield
 
     def check_same(self, params: RunParameters) -> None:
-        """Raise `InputError` where the folder holds a run that was begun with other parameters."""
-        if not self.path("params.yaml").is_file():
+        """Raise `InputError` where the folder holds a run that was begun with other parameters or weights.
+
+        A parameter that the folder's run did not know yet counts as its default.
+        """
+        if not self.begun:
             return
-        found, wanted = self.params, dataclasses.asdict(params)
+        known = {field.name for field in dataclasses.fields(RunParameters)}
+        found = RunParameters(**{name: value for name, value in self.params.items() if name in known})
+        found, wanted = dataclasses.asdict(found.resolve()), dataclasses.asdict(params)
         changed = [
-            f"{name}: {found.get(name)!r} → {wanted.get(name)!r}"
-            for name in sorted(found.keys() | wanted.keys())
-            if name not in PLACE and found.get(name) != wanted.get(name)
+            f"{name}: {found[name]!r} → {wanted[name]!r}"
+            for name in sorted(wanted)
+            if name not in PLACE and found[name] != wanted[name]
         ]
+        fingerprint = fingerprint_of(params.weights, self.root)
+        if fingerprint not in (None, self.read_json("environment.json")["weights"]):
+            changed.append(f"weights: {found['weights']!r} → {wanted['weights']!r}, of other content")
         if changed:
             raise InputError(
                 f"run {self.study}/{self.name} was begun with other parameters ({', '.join(changed)}); "
                 "give the run or study another name, or move its folder under runs/ away"
             )
 
-    def start(self, params: RunParameters) -> None:
-        """Write `environment.json` and `params.yaml`: from here on the run has begun."""
-        self.write_json("environment.json", environment(self.root))
+    def start(self, params: RunParameters, device: str = "cpu") -> None:
+        """Write `environment.json` and `params.yaml`: from here on the run has begun.
+
+        Args:
+            params: resolved.
+            device: where it is computed, "cpu" or the name of a GPU.
+        """
+        weights = fingerprint_of(params.weights, self.root)
+        self.write_json("environment.json", {**environment(self.root), "device": device, "weights": weights})
         with replaced(self.path("params.yaml")) as temporary:
             temporary.write_text(yaml.safe_dump(dataclasses.asdict(params), sort_keys=False))
 
 
+def located(path: str, root: Path) -> Path:
+    """A path that a user gave: `~` expanded, relative ones from the checkout's root."""
+    return root / Path(path).expanduser()
+
+
+def fingerprint_of(weights: str, root: Path) -> str | None:
+    """What tells pre-trained weights apart: "none", "imagenet", or a file's SHA-256; None where the file is gone."""
+    if weights in ("none", "imagenet"):
+        return weights
+    path = located(weights, root)
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def versions() -> str:
+    """The versions that a notebook prints, without importing anything."""
+    return ", ".join(
+        [f"Python {platform.python_version()}", *(f"{name} {metadata.version(name)}" for name in PACKAGES)]
+    )
+
+
 def environment(root: Path) -> dict:
     """Versions, hardware and git commit under which a run is computed."""
-    packages = ("torch", "torchvision", "pytorch-lightning", "numpy", "pandas", "scikit-learn", "krippendorff")
     return {
         "python": platform.python_version(),
-        **{name: metadata.version(name) for name in packages},
+        **{name: metadata.version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "device": _gpu() or "cpu",
         "git_commit": _git_commit(root),
     }
 
@@ -154,12 +199,6 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
-
-
-def _gpu() -> str | None:
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def _git_commit(root: Path) -> str:

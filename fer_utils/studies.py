@@ -17,6 +17,8 @@ from fer_utils.runs import PLACE, Run, RunParameters, check_names, parameters
 
 RECORDED = tuple(item.name for item in dataclasses.fields(RunParameters) if item.name not in (*PLACE, "study", "run"))
 
+SOURCES = ("imagenet", "file", "identity")
+
 
 @dataclass(frozen=True)
 class Study:
@@ -49,6 +51,11 @@ class Study:
     weights: dict = field(default_factory=dict)
     identity: dict = field(default_factory=dict)
     threads: int = 1
+
+    @property
+    def identity_weights(self) -> str:
+        """Where the study's own pre-training leaves its weights."""
+        return f"runs/{self.name}/identity/best.safetensors"
 
     @property
     def names(self) -> list[str]:
@@ -97,7 +104,7 @@ class Study:
     def _source(self, base: str, weights: str) -> str:
         source = self.weights.get(base, "imagenet" if base == "resnet50" else "file")
         if source == "identity":
-            return f"runs/{self.name}/identity/best.safetensors"
+            return self.identity_weights
         folder = bool(weights) and Path(weights).is_dir()
         given = Path(weights) / f"{base}.safetensors" if folder else Path(weights)
         if weights and (given.is_file() or not folder):
@@ -131,9 +138,17 @@ def load(name: str, root: Path) -> Study:
         raise InputError(
             f"experiments/{name}.yaml: expected the fields title, note and models; {missing[0]} is missing"
         )
+    for key in ("parameters", "pretrained", "scratch", "identity", "weights", "architectures"):
+        if not isinstance(content.get(key, {}), dict):
+            raise InputError(f"experiments/{name}.yaml: {key} must be names with values, found {content[key]!r}")
+    for key, choices in (("weights", SOURCES), ("architectures", None)):
+        for base, value in content.get(key, {}).items():
+            check_choice(f"base in experiments/{name}.yaml, {key}:", base, paper.BASES)
+            if choices:
+                check_choice(f"source in experiments/{name}.yaml, {key}:", value, choices)
     for key in ("models", "seeds"):
         value = content.get(key, [0])
-        if not isinstance(value, list) or not value or not all(type(item) is int for item in value):
+        if not isinstance(value, list) or not value or not all(type(item) is int and item >= 0 for item in value):
             raise InputError(f"experiments/{name}.yaml: {key} must be a list such as [1, 2], found {value!r}")
     for group in ("parameters", "pretrained", "scratch", "identity"):
         check_names(content.get(group, {}))
@@ -166,9 +181,9 @@ def collect(study: Study, names: list[str], root: Path) -> Path:
     for name in names:
         run = Run(study.name, name, root)
         measured, params = run.read_json("metrics.json"), run.params
-        if "accuracy" not in measured:  # the identity pre-training: no row of the paper's tables
+        if name == "identity":  # no row of the paper's tables
             continue
-        rows.append(_row(run, params, measured))
+        rows.append(_row(run, params, measured, study.identity_weights))
         histories.append(pd.read_csv(run.require("history.csv")).assign(run=name))
         predictions.append(pd.read_parquet(run.require("predictions.parquet")).assign(run=name))
         architecture = run.read_json("architecture.json")
@@ -194,7 +209,7 @@ def collect(study: Study, names: list[str], root: Path) -> Path:
     return results
 
 
-def _row(run: Run, params: dict, measured: dict) -> dict:
+def _row(run: Run, params: dict, measured: dict, identity: str) -> dict:
     number, _ = _number_and_seed(run.name)
     environment = run.read_json("environment.json")
     return {
@@ -202,8 +217,9 @@ def _row(run: Run, params: dict, measured: dict) -> dict:
         "model": number,
         "base": paper.MODELS[number].base,
         "pretrained": paper.MODELS[number].pretrained,
-        "weights": "identity" if "/identity/" in params["weights"] else Path(params["weights"]).stem,
-        **{name: params[name] for name in RECORDED},
+        "weights": "identity" if params["weights"] == identity else Path(params["weights"]).stem,
+        # `alpha` in a table of results is Krippendorff's; the α of Eq. 4 stands beside λ.
+        **{"cluster_alpha" if name == "alpha" else name: params[name] for name in RECORDED},
         **{name: value for name, value in measured.items() if name != "confusion"},
         "device": environment["processor"] if environment["device"] == "cpu" else environment["device"],
         "git_commit": environment["git_commit"],

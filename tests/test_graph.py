@@ -1,6 +1,5 @@
 """The command line and the graph, on a tiny study in a checkout of its own, as a user runs them."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -75,6 +74,25 @@ def test_a_second_call_trains_nothing(checkout, studied):
     assert before == {path: path.stat().st_mtime_ns for path in (checkout / "runs/tiny").glob("*/*.*")}
 
 
+def test_committed_results_are_no_excuse_not_to_run(checkout, studied):
+    shutil.move(checkout / "runs/tiny/model01-seed0", checkout / "aside")
+    try:
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--dry-run",
+            "--rerun-triggers",
+            "mtime",
+            "--config",
+            "study=tiny",
+        ]
+        plan = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+        assert "run_model01_seed0" in plan.stdout and "run_model06_seed0" not in plan.stdout
+    finally:
+        shutil.move(checkout / "aside", checkout / "runs/tiny/model01-seed0")
+
+
 def test_figures_come_from_results_alone(checkout, studied):
     shutil.move(checkout / "runs", checkout / "elsewhere")
     shutil.rmtree(checkout / "figures")
@@ -87,30 +105,37 @@ def test_figures_come_from_results_alone(checkout, studied):
         shutil.move(checkout / "elsewhere", checkout / "runs")
 
 
-def test_a_killed_study_goes_on_where_it_was(checkout):
-    write(checkout, "long", {**TINY, "models": [1], "weights": {}, "parameters": {**TINY["parameters"], "epochs": 40}})
+def interrupt(checkout, by, epochs):
+    """Start the study "long", and send it a signal once its history has so many epochs."""
     process = subprocess.Popen(
         [sys.executable, "-m", "fer_utils", "study", "long"], cwd=checkout, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, start_new_session=True,
+        stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     history = checkout / "runs/long/model01-seed0/history.csv"
-    while not history.is_file() and process.poll() is None:
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C sends
-    assert process.wait(60) == 130
-    assert "the same command goes on" in process.stderr.read()
-    process.stdout.close(), process.stderr.close()
-    before = pd.read_csv(history)
-    assert 0 < len(before) < 40
-    assert call(checkout, "study", "long").returncode == 0
-    after = pd.read_csv(history)
-    assert len(after) == 40
-    pd.testing.assert_frame_equal(after[: len(before)], before)
+    while process.poll() is None and not (history.is_file() and len(pd.read_csv(history)) >= epochs):
+        time.sleep(0.05)
+    process.send_signal(by)  # to the command alone: it passes the word on
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130 and "the same command goes on" in stderr
+    return pd.read_csv(history)
+
+
+def test_an_interrupted_study_goes_on_where_it_was(checkout):
+    write(checkout, "long", {**TINY, "models": [1], "weights": {}, "parameters": {**TINY["parameters"], "epochs": 24}})
+    killed = interrupt(checkout, signal.SIGTERM, epochs=1)
+    stopped = interrupt(checkout, signal.SIGINT, epochs=len(killed) + 1)
+    assert 0 < len(killed) < len(stopped) < 24
+    assert call(checkout, "run", "long", "model01-seed0").returncode == 0
+    finished = pd.read_csv(checkout / "runs/long/model01-seed0/history.csv")
+    assert len(finished) == 24
+    for part in (killed, stopped):
+        pd.testing.assert_frame_equal(finished[: len(part)], part)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["study", "tiny", "--data", "."], "drawn faces need no folder"),
         (["study", "demmo"], "unknown study 'demmo'; did you mean 'demo'?"),
         (["study", "ferplus_smoke"], "needs the ferplus folder"),
         (["study", "ferplus_smoke", "--data", "no/such/folder"], "no/such/folder"),

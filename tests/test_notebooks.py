@@ -4,6 +4,8 @@ import ast
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -48,6 +50,11 @@ def test_stripped(path):
             assert not cell.outputs and cell.execution_count is None
 
 
+def test_nbstripout_finds_nothing_to_strip():
+    command = [sys.executable, "-m", "nbstripout", "--verify", "--keep-id", *map(str, NOTEBOOKS)]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+
+
 @all_notebooks
 def test_shape(path):
     cells = nbformat.read(path, 4).cells
@@ -57,7 +64,7 @@ def test_shape(path):
         "import" in code[0].source and "parameters" in code[1].metadata.tags and "notebook_parameters" in code[2].source
     )
     headings = [cell.source.splitlines()[0] for cell in cells if cell.cell_type == "markdown"]
-    assert "## What we learned" in headings
+    assert "## What we learned" in headings and "## Record" in headings and "versions()" in code[0].source
     for cell in code:
         assert len(cell.source.splitlines()) <= 15 or "parameters" in cell.metadata.get("tags", [])
         assert "sys.path" not in cell.source
@@ -117,6 +124,10 @@ def test_02_makes_weights_that_03_starts_from_and_04_looks_into_the_run(checkout
 
 
 def test_05_draws_the_committed_demo_from_its_results_alone(checkout):
+    path = checkout / "notebooks" / "05_paper_figures.ipynb"
+    notebook = nbformat.read(path, 4)
+    notebook.cells.append(nbformat.v4.new_code_cell("import sys\nassert 'torch' not in sys.modules"))
+    nbformat.write(notebook, path)
     assert len(pictures(execute(checkout, "05_paper_figures"))) >= 5
     drawn = {path.name for path in (checkout / "figures/demo").iterdir()}
     assert {"README.md", "table5.md", "table5.csv", "table5.tex", "fig02_samples.png", "fig06_confusions.pdf"} <= drawn

@@ -67,12 +67,35 @@ def test_choices_name_real_parameters():
 
 def test_a_run_keeps_its_parameters(tmp_path):
     run = runs.Run("study", "one", tmp_path)
-    run.start(runs.parameters({"epochs": 3}))
+    run.start(runs.parameters({"epochs": 3, "dataset": "ferplus", "data": "here"}))
     assert run.params["epochs"] == 3 and run.read_json("environment.json")["python"]
-    run.check_same(runs.parameters({"epochs": 3, "threads": 2, "data": "elsewhere"}))  # where it runs may change
+    run.check_same(
+        runs.parameters({"epochs": 3, "dataset": "ferplus", "threads": 2, "data": "elsewhere"})
+    )  # where it runs may change
     with pytest.raises(InputError, match=r"begun with other parameters \(.*epochs: 3 → 4, loss: "):
-        run.check_same(runs.parameters({"epochs": 4, "loss": "softmax"}))
+        run.check_same(runs.parameters({"epochs": 4, "dataset": "ferplus", "loss": "softmax"}))
     assert run.params["epochs"] == 3
+
+
+def test_weights_of_other_content_are_another_run(tmp_path):
+    run = runs.Run("study", "one", tmp_path)
+    (tmp_path / "a.bin").write_bytes(b"a")
+    run.start(runs.parameters({"weights": "a.bin"}))
+    (tmp_path / "a.bin").rename(tmp_path / "moved.bin")
+    run.check_same(runs.parameters({"weights": "moved.bin"}))
+    (tmp_path / "moved.bin").write_bytes(b"b")
+    with pytest.raises(InputError, match="weights: 'a.bin' → 'moved.bin', of other content"):
+        run.check_same(runs.parameters({"weights": "moved.bin"}))
+
+
+def test_a_parameter_that_came_later_counts_as_its_default(tmp_path):
+    run = runs.Run("study", "one", tmp_path)
+    run.start(runs.parameters({}))
+    lines = run.path("params.yaml").read_text().splitlines()
+    run.path("params.yaml").write_text("\n".join(line for line in lines if not line.startswith("selection")))
+    run.check_same(runs.parameters({}))
+    with pytest.raises(InputError, match="selection: 'f1' → 'accuracy'"):
+        run.check_same(runs.parameters({"selection": "accuracy"}))
 
 
 def test_a_run_is_finished_when_its_metrics_stand(tmp_path):

@@ -27,7 +27,9 @@ def study(root, **changes):
 def test_every_committed_study_resolves(name, tmp_path):
     for base in ("se_resnet50", "resnet50"):
         (tmp_path / f"{base}.safetensors").touch()
-    assert studies.load(name, ROOT).runs(data="somewhere", weights=str(tmp_path))
+    plan = studies.load(name, ROOT)
+    drawn = plan.parameters["dataset"] == "synthetic"
+    assert list(plan.runs(data="" if drawn else "somewhere", weights=str(tmp_path))) == plan.names
 
 
 def test_the_full_study_is_the_papers_twenty_models_three_times(tmp_path):
@@ -74,6 +76,10 @@ def test_given_weights_are_a_file_or_a_folder_with_one_for_each_base(tmp_path):
         ({"title": "t", "note": "n", "models": [21]}, "unknown model 21"),
         ({"title": "t", "note": "n", "models": [1], "parameters": {"epochs": -1}}, "tiny.yaml, run model01-seed0: "),
         ({"title": "t", "note": "n", "models": 7}, "models must be a list"),
+        ({"title": "t", "note": "n", "models": [1], "seeds": [-1]}, "seeds must be a list"),
+        ({"title": "t", "note": "n", "models": [1], "parameters": None}, "parameters must be names with values"),
+        ({"title": "t", "note": "n", "models": [1], "weights": "imagenet"}, "weights must be names with values"),
+        ({"title": "t", "note": "n", "models": [1], "weights": {"se_resnet5": "file"}}, "did you mean 'se_resnet50'"),
     ],
 )
 def test_a_bad_study_file_is_one_clear_line(tmp_path, content, message):
@@ -101,11 +107,11 @@ def write_run(root, params):
     table[[f"p_{name}" for name in EXPRESSIONS]] = np.eye(8)
     table.to_parquet(run.path("predictions.parquet"))
     run.write_json("architecture.json", {"architecture": params.architecture, "stages": []})
-    run.write_json("metrics.json", {"accuracy": 0.5, "test_images": 8, "confusion": [], "best_epoch": 1})
+    run.write_json("metrics.json", {"accuracy": 0.5, "alpha": 0.25, "test_images": 8, "confusion": [], "best_epoch": 1})
 
 
 def test_results_hold_what_the_runs_hold_and_no_path(tmp_path):
-    plan = study(tmp_path, seeds=[0, 1], models=[1, 10])
+    plan = study(tmp_path, seeds=[0, 1], models=[1, 10], parameters={"dataset": "ferplus"})
     planned = plan.runs(data=str(tmp_path / "secret"))
     identity = runs.Run("tiny", "identity", tmp_path)
     for name, params in planned.items():
@@ -120,6 +126,7 @@ def test_results_hold_what_the_runs_hold_and_no_path(tmp_path):
     table = pd.read_csv(results / "runs.csv")
     assert table["run"].tolist() == [f"model{n}-seed{s}" for s in (0, 1) for n in ("01", "10")]
     assert table["weights"].tolist() == ["none", "identity"] * 2 and table["pretrained"].tolist() == [False, True] * 2
+    assert table["alpha"].eq(0.25).all() and table["cluster_alpha"].eq(1.0).all()  # Krippendorff's, and that of Eq. 4
     assert table["base"].eq("se_resnet50").all() and table["accuracy"].eq(0.5).all()
     assert not any("secret" in path.read_text(errors="ignore") for path in results.iterdir())
     history = pd.read_csv(results / "history.csv")

@@ -1,5 +1,7 @@
 """From run parameters to manifests and loaders."""
 
+from pathlib import Path
+
 import pandas as pd
 import torch
 from pytorch_lightning import LightningDataModule
@@ -7,7 +9,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from fer_utils import datasets, splits, transforms
 from fer_utils.errors import InputError
-from fer_utils.runs import RunParameters
+from fer_utils.runs import RunParameters, located
 
 
 class SeededSampler(Sampler):
@@ -43,13 +45,13 @@ class ExpressionData(LightningDataModule):
         crop_scale = (params.crop_scale_min, 1.0)
         self.train = self._dataset(manifest, "train", transforms.train_transform(params.image_size, crop_scale))
         evaluation = transforms.evaluation_transform(params.image_size)
-        self.validation = self._dataset(manifest, "validation", evaluation)
-        self.test = self._dataset(manifest, "test", evaluation)
+        self.validation = self._dataset(manifest, "validation", evaluation, self.train.classes)
+        self.test = self._dataset(manifest, "test", evaluation, self.train.classes)
 
-    def _dataset(self, manifest: pd.DataFrame, split: str, transform) -> datasets.FaceDataset | None:
+    def _dataset(self, manifest: pd.DataFrame, split: str, transform, classes=None) -> datasets.FaceDataset | None:
         rows = manifest[manifest["split"] == split].reset_index(drop=True)
         rows.attrs = manifest.attrs
-        return datasets.FaceDataset(rows, transform, target=self.params.target) if len(rows) else None
+        return datasets.FaceDataset(rows, transform, self.params.target, classes) if len(rows) else None
 
     def _loader(self, dataset, **options) -> DataLoader:
         pinned = torch.cuda.is_available() and self.params.device != "cpu"
@@ -72,7 +74,7 @@ class ExpressionData(LightningDataModule):
         return self._loader(self.test, batch_size=256)
 
 
-def prepare_manifest(params: RunParameters) -> pd.DataFrame:
+def prepare_manifest(params: RunParameters, root: Path) -> pd.DataFrame:
     """The manifest that `params` ask for: read, freed of leaks and cut to the asked sizes (0 = all).
 
     With `target="subject"` a tenth of each subject's training images becomes the validation split (identification
@@ -96,15 +98,17 @@ def prepare_manifest(params: RunParameters) -> pd.DataFrame:
             raise InputError(
                 f"dataset {params.dataset!r} needs its folder: give data=… (make study … DATA=/path/to/it)"
             )
-        manifest = datasets.read_dataset(params.dataset, params.data)
+        manifest = datasets.read_dataset(params.dataset, located(params.data, root))
         for split, images in sizes.items():
             if images:
                 manifest = splits.subsample(manifest, split, images, seed=params.data_seed)
     if params.target == "subject":
         manifest = splits.hold_out_within_subjects(manifest, fraction=0.1, seed=params.data_seed)
-    for split in ("train", "validation"):
+    identity = params.target == "subject"
+    for split in ("train", "validation") if identity else ("train", "validation", "test"):
         if not (manifest["split"] == split).any():
-            raise InputError(f"expected images in the {split} split, found none; ask for more {split}_images")
+            source = "train" if identity else split
+            raise InputError(f"expected images in the {split} split, found none; ask for more {source}_images")
     return manifest
 
 

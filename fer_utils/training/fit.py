@@ -18,7 +18,7 @@ from fer_utils.datasets import class_counts, read_manifest, write_manifest
 from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
 from fer_utils.files import replaced
-from fer_utils.runs import Run, RunParameters, parameters
+from fer_utils.runs import Run, RunParameters, located, parameters
 from fer_utils.training.data import ExpressionData, prepare_manifest
 from fer_utils.training.module import ExpressionModule
 from fer_utils.training.record import Record
@@ -66,10 +66,13 @@ def _complete(run: Run, params: RunParameters, on_epoch: Callable[[pd.DataFrame]
     if params.threads:
         torch.set_num_threads(params.threads)
     module = build(params, manifest, run.root)
-    run.start(params)
     record = Record(run, params.selection, on_epoch)
     trainer = _trainer(params, record)
     data = ExpressionData(manifest, params)
+    if not run.begun:
+        write_manifest(manifest, run.path("manifest.parquet"))
+        on_gpu = trainer.strategy.root_device.type == "cuda"
+        run.start(params, torch.cuda.get_device_name() if on_gpu else "cpu")
     last = run.path("last.ckpt")
     with _interruptible(run, params.epochs):
         trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
@@ -94,16 +97,12 @@ def _complete(run: Run, params: RunParameters, on_epoch: Callable[[pd.DataFrame]
 
 def _manifest(run: Run, params: RunParameters) -> pd.DataFrame:
     """The manifest that the run began with, or a new one; its folder is where the data are now."""
-    path = run.path("manifest.parquet")
-    if path.is_file():
-        manifest = read_manifest(path)
-        if params.data:
-            manifest.attrs["root"] = datasets.read_dataset(params.dataset, params.data, check_images=False).attrs[
-                "root"
-            ]
-        return manifest
-    manifest = prepare_manifest(params)
-    write_manifest(manifest, path)
+    if not run.begun:
+        return prepare_manifest(params, run.root)
+    manifest = read_manifest(run.path("manifest.parquet"))
+    if params.data:
+        now = datasets.read_dataset(params.dataset, located(params.data, run.root), check_images=False)
+        manifest.attrs["root"] = now.attrs["root"]
     return manifest
 
 
@@ -112,11 +111,11 @@ def build(params: RunParameters, manifest: pd.DataFrame, root: Path) -> Expressi
     torch.manual_seed(params.seed)
     backbone = models.build_backbone(params.architecture)
     source = params.weights
-    load_pretrained(backbone, source if source in ("none", "imagenet") else root / source)
+    load_pretrained(backbone, source if source in ("none", "imagenet") else located(source, root))
     if params.target == "label":
         counts = class_counts(manifest, "train")
     else:
-        counts = manifest.loc[manifest["split"] == "train", params.target].value_counts(sort=False).tolist()
+        counts = manifest.loc[manifest["split"] == "train", params.target].value_counts().sort_index().tolist()
     network = models.FERNet(
         backbone,
         num_classes=len(counts),

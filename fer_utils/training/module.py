@@ -29,16 +29,20 @@ class ExpressionModule(LightningModule):
         optimizer = torch.optim.SGD(
             groups, lr=params.learning_rate, momentum=params.momentum, weight_decay=params.weight_decay
         )
-        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, params.halve_every, gamma=0.5)]
+        factors = [lambda epoch: 0.5 ** (epoch // params.halve_every), lambda _: 1.0]  # γ is not halved
+        return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, factors[: len(groups)])]
 
     def training_step(self, batch: tuple[Tensor, Tensor], _) -> Tensor:
         images, targets = batch
         logits, features = self(images)
         loss = self.loss(logits, features, targets)  # L = L_softmax + λ L_cluster, with this step's centres (line 4)
         self.loss.update(features.detach(), targets)  # Eq. 9, sign corrected (line 10)
-        self._train_sum += loss.detach() * len(targets)
+        self._train_sum += self._over_images(loss.detach(), targets)
         self._train_count += len(targets)
         return loss
+
+    def _over_images(self, loss: Tensor, targets: Tensor) -> Tensor:
+        return loss if self.params.reduction == "sum" else loss * len(targets)
 
     def on_train_epoch_start(self) -> None:
         self._train_sum, self._train_count = torch.zeros((), device=self.device), 0
@@ -50,14 +54,19 @@ class ExpressionModule(LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], _) -> None:
         images, targets = batch
         logits, features = self(images)
-        self._validation.append((self.loss(logits, features, targets) * len(targets), logits.argmax(1), targets))
+        loss = self._over_images(self.loss(logits, features, targets), targets)
+        self._validation.append((loss, logits.argmax(1), targets))
 
     def predict_step(self, batch: tuple[Tensor, Tensor], _) -> tuple[Tensor, Tensor]:
         logits, features = self(batch[0])
         return logits.float().softmax(1).cpu(), features.float().cpu()
 
     def epoch_record(self) -> dict[str, float]:
-        """Losses (per image) and validation metrics (0–1) of the epoch that just ended."""
+        """Losses and validation metrics (0–1) of the epoch that just ended.
+
+        A loss is the run's own under its reduction, averaged over batches by their images; a sum over the batch counts
+        as its mean, so that batches of different size compare.
+        """
         losses, predictions, targets = zip(*self._validation, strict=True)
         predictions, targets = torch.cat(predictions).cpu().numpy(), torch.cat(targets).cpu().numpy()
         return {

@@ -1,5 +1,7 @@
 import json
 import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -124,7 +126,7 @@ def test_identity_weights_carry_over_and_frozen_stages_stay_as_they_were(tmp_pat
 
 
 def test_identity_splits_hold_out_images_of_known_people():
-    manifest = prepare_manifest(tiny(target="subject", validation_images=0, test_images=0, subjects=4))
+    manifest = prepare_manifest(tiny(target="subject", validation_images=0, test_images=0, subjects=4), Path())
     train, validation = (manifest[manifest["split"] == split] for split in ("train", "validation"))
     assert set(validation["subject"]) <= set(train["subject"]) and len(validation) > 0
     assert not set(train["image"]) & set(validation["image"])
@@ -140,15 +142,15 @@ def test_the_order_and_its_seeds_depend_on_seed_and_epoch_alone():
     assert first != list(SeededSampler(50, seed=4))
 
 
-def test_a_class_without_training_image_is_named(tmp_path):
+def test_a_class_without_training_image_is_named(tmp_path, monkeypatch):
     run = runs.Run("explore", "first", tmp_path)
-    manifest = prepare_manifest(tiny())
+    manifest = prepare_manifest(tiny(), Path())
     lacking = manifest[~((manifest["split"] == "train") & (manifest["label"] == 7))].reset_index(drop=True)
     lacking.attrs = manifest.attrs
-    datasets.write_manifest(lacking, run.path("manifest.parquet"))
+    monkeypatch.setattr(sys.modules["fer_utils.training.fit"], "prepare_manifest", lambda *_: lacking)
     with pytest.raises(InputError, match="contempt"):
         fit(tiny(), root=tmp_path)
-    assert not run.path("params.yaml").exists()  # nothing has begun
+    assert not run.path("params.yaml").exists() and not run.path("manifest.parquet").exists()  # nothing has begun
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,9 @@ def test_a_class_without_training_image_is_named(tmp_path):
     [
         ({"dataset": "ferplus"}, "dataset 'ferplus' needs its folder"),
         ({"dataset": "ferplus", "data": "nowhere"}, "nowhere"),
+        ({"data": "somewhere"}, "drawn faces need no folder"),
         ({"validation_images": 0}, "expected images in the validation split, found none"),
+        ({"test_images": 0}, "expected images in the test split, found none"),
         ({"weights": "nowhere.safetensors"}, "nowhere.safetensors"),
         pytest.param(
             {"device": "cuda"},
