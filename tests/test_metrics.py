@@ -274,3 +274,27 @@ def test_other_bad_input():
         metrics.wilson_interval(1, 2, confidence=95)
     with pytest.raises(InputError, match="2 predictions_b"):
         metrics.mcnemar([0, 1, 2], [0, 1, 2], [0, 1])
+
+
+def test_macro_recall_difference_is_that_of_a_bootstrap_by_hand():
+    random = np.random.default_rng(3)
+    targets = np.repeat(range(8), [40, 30, 20, 20, 15, 10, 20, 12])
+    a, b = (
+        np.where(random.random(len(targets)) < share, targets, random.integers(8, size=len(targets)))
+        for share in (0.4, 0.6)
+    )
+    found = metrics.macro_recall_difference(targets, a, b)
+
+    def macro(predictions, rows):
+        return np.mean([(predictions[rows] == targets[rows])[targets[rows] == label].mean() for label in range(8)])
+
+    everything = np.arange(len(targets))
+    assert found["difference"] == pytest.approx(macro(b, everything) - macro(a, everything))
+    rows_of = [np.flatnonzero(targets == label) for label in range(8)]
+    by_hand = []
+    for _ in range(2000):
+        rows = np.concatenate([random.choice(own, len(own)) for own in rows_of])
+        by_hand.append(macro(b, rows) - macro(a, rows))
+    np.testing.assert_allclose([found["low"], found["high"]], np.quantile(by_hand, [0.025, 0.975]), atol=0.01)
+    swapped = metrics.macro_recall_difference(targets, b, a)
+    assert swapped["difference"] == pytest.approx(-found["difference"])

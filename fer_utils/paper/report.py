@@ -7,7 +7,6 @@ import pandas as pd
 
 from fer_utils.errors import InputError
 from fer_utils.files import replaced
-from fer_utils.paper.beside import printed_table
 from fer_utils.paper.tables import write_table
 
 
@@ -46,11 +45,9 @@ class Report:
         self.architectures = json.loads((results / "architecture.json").read_text(encoding="utf-8"))
         self._sections: list[str] = []
 
-    def add_table(self, name: str, beside: pd.DataFrame, title: str) -> pd.DataFrame:
-        """Write a `beside_published` table as Markdown, CSV and LaTeX; returns it as printed."""
-        printed = printed_table(beside)
-        title = f"{title}, in per cent"
-        write_table(beside, self.folder / name, title=title, note=self.about["note"], printed=printed)
+    def add_table(self, name: str, table: pd.DataFrame, title: str, printed: pd.DataFrame) -> pd.DataFrame:
+        """Write a table as Markdown, CSV and LaTeX; returns it as printed."""
+        write_table(table, self.folder / name, title=title, note=self.about["note"], printed=printed)
         self._sections.append((self.folder / f"{name}.md").read_text(encoding="utf-8"))
         return printed
 
