@@ -52,7 +52,7 @@ class RunParameters:
     reduction: str = "weighted_mean"
     center_init: str = "class_means"
     center_update: str = "paper"
-    epochs: int = 8
+    epochs: int = 6
     batch_size: int | None = None
     learning_rate: float | None = None
     momentum: float = 0.9
