@@ -1,5 +1,6 @@
 """Widgets for JupyterLab: each shows a plain function's figure again when something changes; none computes anything."""
 
+import io
 from collections.abc import Callable
 
 import ipywidgets
@@ -29,15 +30,14 @@ def explore(draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> ipywi
         draw: keyword arguments named as `controls` → Figure.
         controls: ipywidgets with a `value`.
     """
-    output = ipywidgets.Output()
+    picture = ipywidgets.Image(format="png", layout={"max_width": "100%"})
 
     def update(_=None) -> None:
-        figure = draw(**{name: control.value for name, control in controls.items()})
-        with output:
-            output.clear_output(wait=True)
-            display(figure)
+        figure, png = draw(**{name: control.value for name, control in controls.items()}), io.BytesIO()
+        figure.savefig(png, format="png", dpi=100)
+        picture.value = png.getvalue()
 
     for control in controls.values():
         control.observe(update, "value")
     update()
-    return ipywidgets.VBox([ipywidgets.HBox(list(controls.values())), output])
+    return ipywidgets.VBox([ipywidgets.HBox(list(controls.values())), picture])

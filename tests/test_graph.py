@@ -128,8 +128,12 @@ def test_an_interrupted_study_goes_on_where_it_was(checkout):
     assert call(checkout, "run", "long", "model01-seed0").returncode == 0
     finished = pd.read_csv(checkout / "runs/long/model01-seed0/history.csv")
     assert len(finished) == 24
-    for part in (killed, stopped):
-        pd.testing.assert_frame_equal(finished[: len(part)], part)
+    for part in (
+        killed,
+        stopped,
+    ):  # an epoch without its checkpoint yet is trained again: the same numbers
+        rows = (table.drop(columns="seconds") for table in (finished[: len(part)], part))
+        pd.testing.assert_frame_equal(*rows, check_exact=True)
 
 
 @pytest.mark.parametrize(
