@@ -29,7 +29,7 @@ rule all:
 rule figures:
     input:
         f"results/{STUDY.name}/study.json",
-        "notebooks/05_paper_figures.ipynb",
+        f"notebooks/{STUDY.notebook}.ipynb",
     output:
         update(f"figures/{STUDY.name}/README.md"),
     params:

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from fer_utils import paper, studies
+from fer_utils import collecting, paper, studies
 from fer_utils.errors import InputError, check_choice
 from fer_utils.runs import Run, RunParameters, project_root
 
@@ -71,12 +71,13 @@ def _check_data(study: str, runs: dict[str, RunParameters], root: Path, identity
         given = params.weights not in ("none", "imagenet", identity)
         if given and not Path(params.weights).is_file():
             raise InputError(f"expected a file of pre-trained weights, found none at {params.weights}")
-    if waiting and waiting[0].dataset != "synthetic":
+    real = [params for params in waiting if params.dataset != "synthetic"]
+    if real:
         from fer_utils import datasets
 
-        if not waiting[0].data:
-            raise InputError(f"study {study!r} needs the {waiting[0].dataset} folder: make study … DATA=/path/to/it")
-        datasets.read_dataset(waiting[0].dataset, waiting[0].data, check_images=False)
+        if not real[0].data:
+            raise InputError(f"study {study!r} needs the {real[0].dataset} folder: make study … DATA=/path/to/it")
+        datasets.read_dataset(real[0].dataset, real[0].data, check_images=False)
 
 
 def _watch(process: subprocess.Popen, study: str, runs: dict[str, RunParameters], root: Path) -> None:
@@ -143,7 +144,7 @@ def collect(study: str) -> int:
     """Write `results/<study>/` from the study's finished runs."""
     root = project_root()
     plan = studies.load(study, root)
-    studies.collect(plan, plan.names, root)
+    collecting.collect(plan, plan.names, root)
     return 0
 
 
@@ -156,11 +157,8 @@ def figures(study: str) -> int:
             f"expected results/{study}/, found {', '.join(found) or 'no results at all'}; "
             f"compute it first: make study STUDY={study}"
         )
-    execute(
-        root / "notebooks" / "05_paper_figures.ipynb",
-        root / "runs" / study / "05_paper_figures.ipynb",
-        {"study": study},
-    )
+    notebook = f"{studies.load(study, root).notebook}.ipynb"
+    execute(root / "notebooks" / notebook, root / "runs" / study / notebook, {"study": study})
     print(f"figures/{study}/: {', '.join(sorted(path.name for path in (root / 'figures' / study).glob('*.pdf')))}")
     return 0
 

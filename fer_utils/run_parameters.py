@@ -13,11 +13,12 @@ CHOICES = {
     "architecture": ("se_resnet50", "resnet50", "se_resnet14", "resnet14"),
     "embedding_activation": ("none", "relu"),
     "embedding_norm": ("none", "batch"),
-    "loss": tuple(paper.LOSSES),
+    "loss": (*paper.LOSSES, *paper.RIVALS),
     "reduction": ("sum", "mean", "weighted_mean"),
     "center_init": ("zeros", "normal", "class_means"),
     "center_update": ("paper", "autograd"),
     "selection": ("f1", "accuracy"),
+    "evaluation": ("test", "validation"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
     "device": ("auto", "cpu", "cuda"),
 }
@@ -44,6 +45,7 @@ class RunParameters:
     weights: str = "none"
     embedding_activation: str = "none"
     embedding_norm: str = "none"
+    classifier: str | None = None
     frozen_stages: int | None = None
     loss: str = "weighted_cluster"
     cluster_weight: float | None = None
@@ -52,14 +54,23 @@ class RunParameters:
     reduction: str = "weighted_mean"
     center_init: str = "class_means"
     center_update: str = "paper"
+    island_weight: float = 10.0
+    focal_gamma: float = 2.0
+    beta: float = 0.9999
+    tau: float = 1.0
+    max_margin: float = 0.5
+    logit_scale: float = 30.0
+    drw_start: float = 0.8
     epochs: int = 6
     batch_size: int | None = None
+    accumulate: int = 1
     learning_rate: float | None = None
     momentum: float = 0.9
     weight_decay: float = 5e-4
     halve_every: int = 10
     crop_scale_min: float = 0.7
     selection: str = "f1"
+    evaluation: str = "test"
     seed: int = 0
     data_seed: int = 0
     precision: str = "32-true"
@@ -71,7 +82,8 @@ class RunParameters:
         """Check every value and fill what is `None` from the paper's recipe (Sec. 4.3).
 
         Learning rate 0.001 and batch 36 with pre-trained weights, 0.01 and 30 without; stages 1–3 frozen only with
-        pre-trained weights; λ = 1 for the weighted-cluster loss, 0.5 for centre loss.
+        pre-trained weights; λ = 1 for the weighted-cluster loss, 0.5 for centre loss (0.01 for island loss, its
+        authors').
 
         Raises:
             InputError: for a value outside its choices, type or range.
@@ -84,12 +96,9 @@ class RunParameters:
             raise InputError(f"drawn faces need no folder, found data={self.data!r}; leave it out or name its dataset")
         pretrained = self.weights != "none"
         recipe = {
+            "classifier": "cosine" if self.loss == "ldam_drw" else "linear",
             "frozen_stages": 3 if pretrained else 0,
-            "cluster_weight": 1.0
-            if self.loss == "weighted_cluster"
-            else 0.5
-            if self.loss.startswith("center")
-            else 0.0,
+            "cluster_weight": {**paper.RECIPE["lambda"], "island_softmax": 0.01}.get(self.loss, 0.0),
             "batch_size": 36 if pretrained else 30,
             "learning_rate": 0.001 if pretrained else 0.01,
         }
@@ -97,6 +106,9 @@ class RunParameters:
             self, **{name: value for name, value in recipe.items() if getattr(self, name) is None}
         )
         resolved._check_ranges()
+        check_choice("classifier", resolved.classifier, ("linear", "cosine"))
+        if resolved.loss == "ldam_drw" and resolved.classifier != "cosine":
+            raise InputError("loss 'ldam_drw' puts margins on cosines and needs classifier='cosine', got 'linear'")
         return resolved
 
     def _check_type(self, field: dataclasses.Field) -> None:
@@ -112,14 +124,19 @@ class RunParameters:
         at_least = {
             "train_images": 0, "validation_images": 0, "test_images": 0, "image_size": 32, "subjects": 3,
             "difficulty": 0, "frozen_stages": 0, "cluster_weight": 0, "gamma": 0, "epochs": 1, "batch_size": 2,
-            "momentum": 0, "weight_decay": 0, "halve_every": 1, "seed": 0, "data_seed": 0, "threads": 0, "workers": 0,
+            "momentum": 0, "weight_decay": 0, "halve_every": 1, "island_weight": 0, "focal_gamma": 0, "tau": 0,
+            "max_margin": 0, "accumulate": 1, "seed": 0, "data_seed": 0, "threads": 0, "workers": 0,
         }  # fmt: skip
         for name, lowest in at_least.items():
             if not getattr(self, name) >= lowest:
                 raise InputError(f"parameter {name!r} must be at least {lowest}, got {getattr(self, name)}")
-        for name in ("alpha", "learning_rate"):
+        for name in ("alpha", "learning_rate", "logit_scale"):
             if not getattr(self, name) > 0:
                 raise InputError(f"parameter {name!r} must be greater than 0, got {getattr(self, name)}")
+        if not 0 <= self.beta < 1:
+            raise InputError(f"parameter 'beta' must lie in [0, 1), got {self.beta}")
+        if not 0 <= self.drw_start <= 1:
+            raise InputError(f"parameter 'drw_start' must lie in [0, 1], got {self.drw_start}")
         if not 0 < self.crop_scale_min <= 1:
             raise InputError(f"parameter 'crop_scale_min' must lie in (0, 1], got {self.crop_scale_min}")
         if self.frozen_stages > 5:

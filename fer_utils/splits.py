@@ -205,3 +205,14 @@ def _with_attrs(rows: pd.DataFrame, source: pd.DataFrame, **attrs) -> pd.DataFra
     rows = rows.reset_index(drop=True)
     rows.attrs = {**copy.deepcopy(source.attrs), **attrs}
     return rows
+
+
+def without(manifest: pd.DataFrame, split: str) -> pd.DataFrame:
+    """The manifest without one of its splits.
+
+    >>> without(pd.DataFrame({"image": [0, 1], "split": ["train", "test"]}), "test")["split"].tolist()
+    ['train']
+    """
+    rest = manifest[manifest["split"] != split].reset_index(drop=True)
+    rest.attrs = manifest.attrs
+    return rest

@@ -1,21 +1,15 @@
-"""A study: one file in `experiments/` → its runs' parameters → `results/<study>/`, all that figures need."""
+"""A study: one file in `experiments/` → its runs and their parameters."""
 
 import dataclasses
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
 import yaml
 
 from fer_utils import paper
-from fer_utils.datasets import count_table, read_manifest
 from fer_utils.errors import InputError, check_choice
-from fer_utils.files import replaced
-from fer_utils.runs import PLACE, Run, RunParameters, check_names, parameters
-
-RECORDED = tuple(item.name for item in dataclasses.fields(RunParameters) if item.name not in (*PLACE, "study", "run"))
+from fer_utils.runs import RunParameters, check_names, parameters
 
 SOURCES = ("imagenet", "file", "identity")
 
@@ -28,8 +22,11 @@ class Study:
         name: the file's stem.
         title: what the study is, a line for tables and captions.
         note: what a reader of its tables must know (data, sizes, how it differs from the paper).
-        models: numbers of rows in the paper's Tables 5 and 6, in the order in which they are run.
-        seeds: one run per model and seed; all models of the first seed come first.
+        models: numbers of rows in the paper's Tables 5 and 6, in the order in which they are run. Or else:
+        variants: name → run parameters that the study compares with each other.
+        settings: name → run parameters under which every variant is run (data, network, weights); may be left out.
+        reference: the variant that the others are compared with; default: the first.
+        seeds: one run per model or variant and seed; all of the first seed come first.
         parameters: run parameters shared by all runs.
         pretrained, scratch: run parameters of the rows with and without pre-training.
         architectures: the paper's base → the architecture that runs here.
@@ -42,7 +39,10 @@ class Study:
     name: str
     title: str
     note: str
-    models: tuple[int, ...]
+    models: tuple[int, ...] = ()
+    variants: dict = field(default_factory=dict)
+    settings: dict = field(default_factory=dict)
+    reference: str = ""
     seeds: tuple[int, ...] = (0,)
     parameters: dict = field(default_factory=dict)
     pretrained: dict = field(default_factory=dict)
@@ -60,8 +60,21 @@ class Study:
     @property
     def names(self) -> list[str]:
         """Names of the runs, in the order in which they are to be run; pre-training first."""
-        identity = ["identity"] if "identity" in self.weights.values() else []
-        return identity + [f"model{number:02d}-seed{seed}" for seed in self.seeds for number in self.models]
+        sources = [*self.weights.values(), *(values.get("weights") for values in self.settings.values())]
+        identity = ["identity"] if "identity" in sources else []
+        return identity + [run_name(*key) for key in self._cases]
+
+    @property
+    def notebook(self) -> str:
+        """The notebook that draws the study's tables and figures."""
+        return "05_paper_figures" if self.models else "08_compare_losses"
+
+    @property
+    def _cases(self) -> list[tuple]:
+        if self.models:
+            return [(number, seed) for seed in self.seeds for number in self.models]
+        settings = self.settings or {"": {}}
+        return [(setting, variant, seed) for seed in self.seeds for setting in settings for variant in self.variants]
 
     def runs(self, data: str = "", weights: str = "") -> dict[str, RunParameters]:
         """Run name → resolved parameters, in the order of `names`.
@@ -73,23 +86,44 @@ class Study:
         Raises:
             InputError: for an unknown model or parameter, or a bad value.
         """
-        found = {}
+        found, cases = {}, {run_name(*key): key for key in self._cases}
         for name in self.names:
             if name == "identity":
                 values = {**self.parameters, "target": "subject", "loss": "softmax", **self.identity}
                 values["architecture"] = self.architectures.get("se_resnet50", "se_resnet50")
+            elif self.models:
+                values = self._model(*cases[name], weights)
             else:
-                values = self._model(name, weights)
+                values = self._variant(*cases[name], weights)
+            folder = data if self._real(values) or not self.settings else ""
             try:
                 found[name] = parameters(
-                    {**values, "data": data, "threads": self.threads, "study": self.name, "run": name}
+                    {**values, "data": folder, "threads": self.threads, "study": self.name, "run": name}
                 )
             except InputError as error:
                 raise InputError(f"experiments/{self.name}.yaml, run {name}: {error}") from None
         return found
 
-    def _model(self, name: str, weights: str) -> dict:
-        number, seed = _number_and_seed(name)
+    def case(self, run: str) -> dict:
+        """The columns that say in a table of results which run this is."""
+        key = next(key for key in self._cases if run_name(*key) == run)
+        if self.models:
+            model = paper.MODELS[key[0]]
+            return {"model": key[0], "base": model.base, "pretrained": model.pretrained}
+        return {"setting": key[0], "variant": key[1]}
+
+    @staticmethod
+    def _real(values: dict) -> bool:
+        return values.get("dataset", "synthetic") != "synthetic"
+
+    def _variant(self, setting: str, variant: str, seed: int, weights: str) -> dict:
+        values = {**self.parameters, **self.settings.get(setting, {}), **self.variants[variant], "seed": seed}
+        source = values.get("weights", "none")
+        if source in SOURCES:
+            values["weights"] = self._given(source, values.get("architecture", "se_resnet14"), weights)
+        return values
+
+    def _model(self, number: int, seed: int, weights: str) -> dict:
         check_choice("model", number, paper.MODELS)
         model = paper.MODELS[number]
         return {
@@ -102,7 +136,9 @@ class Study:
         }
 
     def _source(self, base: str, weights: str) -> str:
-        source = self.weights.get(base, "imagenet" if base == "resnet50" else "file")
+        return self._given(self.weights.get(base, "imagenet" if base == "resnet50" else "file"), base, weights)
+
+    def _given(self, source: str, base: str, weights: str) -> str:
         if source == "identity":
             return self.identity_weights
         folder = bool(weights) and Path(weights).is_dir()
@@ -133,12 +169,16 @@ def load(name: str, root: Path) -> Study:
     fields = [item.name for item in dataclasses.fields(Study) if item.name != "name"]
     for key in content:
         check_choice(f"field in experiments/{name}.yaml:", key, fields)
-    missing = [key for key in ("title", "note", "models") if key not in content]
+    kind = "variants" if "variants" in content else "models"
+    missing = [key for key in ("title", "note", kind) if key not in content]
     if missing:
         raise InputError(
-            f"experiments/{name}.yaml: expected the fields title, note and models; {missing[0]} is missing"
+            f"experiments/{name}.yaml: expected the fields title, note and models (or variants); "
+            f"{missing[0]} is missing"
         )
-    for key in ("parameters", "pretrained", "scratch", "identity", "weights", "architectures"):
+    if "models" in content and "variants" in content:
+        raise InputError(f"experiments/{name}.yaml: expected models or variants, found both")
+    for key in ("parameters", "pretrained", "scratch", "identity", "weights", "architectures", "variants", "settings"):
         if not isinstance(content.get(key, {}), dict):
             raise InputError(f"experiments/{name}.yaml: {key} must be names with values, found {content[key]!r}")
     for key, choices in (("weights", SOURCES), ("architectures", None)):
@@ -152,92 +192,28 @@ def load(name: str, root: Path) -> Study:
             raise InputError(f"experiments/{name}.yaml: {key} must be a list such as [1, 2], found {value!r}")
     for group in ("parameters", "pretrained", "scratch", "identity"):
         check_names(content.get(group, {}))
+    for key in ("variants", "settings"):
+        for part, values in content.get(key, {}).items():
+            if not isinstance(values, dict) or not re.fullmatch("[a-z0-9_]+", str(part)):
+                raise InputError(
+                    f"experiments/{name}.yaml, {key}: expected a name of a–z, 0–9 and _ with run parameters, "
+                    f"found {part!r}: {values!r}"
+                )
+            check_names(values)
+    if content.get("reference"):
+        check_choice(f"reference in experiments/{name}.yaml:", content["reference"], content.get("variants", {}))
     return Study(
         name=name, **{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
     )
 
 
-def _number_and_seed(name: str) -> tuple[int, int]:
-    return tuple(int(number) for number in re.findall(r"\d+", name))
+def run_name(*key) -> str:
+    """Name of a run: (model, seed) or (setting, variant, seed).
 
-
-def collect(study: Study, names: list[str], root: Path) -> Path:
-    """Gather the finished runs of a study into `results/<study>/`; see README for the files and their columns.
-
-    Everything is written in one go from run folders; nothing downstream opens a run folder again.
-
-    Args:
-        study: the study.
-        names: its runs.
-        root: the checkout.
-
-    Returns:
-        The results folder.
-
-    Raises:
-        InputError: where a run has not finished.
+    >>> run_name(8, 0), run_name("drawn", "zeros", 2), run_name("", "zeros", 2)
+    ('model08-seed0', 'drawn-zeros-seed2', 'zeros-seed2')
     """
-    rows, histories, predictions, architectures = [], [], [], {}
-    for name in names:
-        run = Run(study.name, name, root)
-        measured, params = run.read_json("metrics.json"), run.params
-        if name == "identity":  # no row of the paper's tables
-            continue
-        rows.append(_row(run, params, measured, study.identity_weights))
-        histories.append(pd.read_csv(run.require("history.csv")).assign(run=name))
-        predictions.append(pd.read_parquet(run.require("predictions.parquet")).assign(run=name))
-        architecture = run.read_json("architecture.json")
-        base = paper.MODELS[rows[-1]["model"]].base
-        architectures.setdefault(
-            f"{base}{'' if rows[-1]['pretrained'] else '-scratch'}", {"base": base, **architecture}
-        )
-    results = root / "results" / study.name
-    _write_csv(pd.DataFrame(rows), results / "runs.csv")
-    _write_csv(_run_first(histories), results / "history.csv")
-    with replaced(results / "predictions.parquet") as temporary:
-        table = _run_first(predictions)
-        probabilities = table.select_dtypes("floating").columns
-        table.astype(dict.fromkeys(probabilities, "float32")).to_parquet(temporary, index=False, compression="zstd")
-    with replaced(results / "architecture.json") as temporary:
-        temporary.write_text(json.dumps(architectures, indent=2) + "\n")
-    manifest = read_manifest(Run(study.name, rows[0]["run"], root).require("manifest.parquet"))
-    _write_csv(count_table(manifest), results / "counts.csv")
-    about = {"study": study.name, "title": study.title, "note": study.note, "models": list(study.models),
-             "seeds": list(study.seeds), "dataset": rows[0]["dataset"], "drawn": _drawn(manifest)}  # fmt: skip
-    with replaced(results / "study.json") as temporary:
-        temporary.write_text(json.dumps(about, indent=2) + "\n")
-    return results
-
-
-def _row(run: Run, params: dict, measured: dict, identity: str) -> dict:
-    number, _ = _number_and_seed(run.name)
-    environment = run.read_json("environment.json")
-    return {
-        "run": run.name,
-        "model": number,
-        "base": paper.MODELS[number].base,
-        "pretrained": paper.MODELS[number].pretrained,
-        "weights": "identity" if params["weights"] == identity else Path(params["weights"]).stem,
-        # `alpha` in a table of results is Krippendorff's; the α of Eq. 4 stands beside λ.
-        **{"cluster_alpha" if name == "alpha" else name: params[name] for name in RECORDED},
-        **{name: value for name, value in measured.items() if name != "confusion"},
-        "device": environment["processor"] if environment["device"] == "cpu" else environment["device"],
-        "git_commit": environment["git_commit"],
-    }
-
-
-def _run_first(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    table = pd.concat(tables, ignore_index=True)
-    return table[["run", *(column for column in table if column != "run")]]
-
-
-def _drawn(manifest: pd.DataFrame) -> dict | None:
-    """The arguments that draw a synthetic population again; None for real images."""
-    if manifest.attrs["dataset"] != "synthetic":
-        return None
-    return {name: value for name, value in manifest.attrs.items() if name not in ("dataset", "root")}
-
-
-def _write_csv(table: pd.DataFrame, path: Path) -> None:
-    with replaced(path) as temporary:
-        table.to_csv(temporary, index=False)
+    *case, seed = key
+    if len(case) == 1:
+        return f"model{case[0]:02d}-seed{seed}"
+    return "-".join([*filter(None, case), f"seed{seed}"])

@@ -287,7 +287,7 @@ def test_half_precision_is_computed_in_float32(name, dtype):
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize("name", losses.LOSS_NAMES)
+@pytest.mark.parametrize("name", losses.PAPER_LOSSES)
 def test_joint_loss_is_the_sum_of_its_equations(name, reduction):
     b = batch()
     counts = [40, 20, 10, 5]

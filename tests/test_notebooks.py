@@ -22,6 +22,12 @@ TINY = {
     "batch_size": 16, "threads": 1,
 }  # fmt: skip
 
+VARIANT_STUDIES = [
+    path.parent.name
+    for path in sorted((ROOT / "results").glob("*/study.json"))
+    if json.loads(path.read_text()).get("variants")
+]
+
 all_notebooks = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -131,6 +137,18 @@ def test_05_draws_the_committed_demo_from_its_results_alone(checkout):
     assert len(pictures(execute(checkout, "05_paper_figures"))) >= 5
     drawn = {path.name for path in (checkout / "figures/demo").iterdir()}
     assert {"README.md", "table5.md", "table5.csv", "table5.tex", "fig02_samples.png", "fig06_confusions.pdf"} <= drawn
+
+
+def test_06_plays_with_the_losses(checkout):
+    assert len(pictures(execute(checkout, "06_loss_playground"))) >= 5
+
+
+@pytest.mark.parametrize("study", VARIANT_STUDIES)
+def test_08_draws_a_study_of_variants_from_its_results_alone(checkout, study):
+    execute(checkout, "08_compare_losses", study=study)
+    drawn = checkout / "figures" / study
+    assert {path.name for path in drawn.iterdir()} == {path.name for path in (ROOT / "figures" / study).iterdir()}
+    assert (drawn / "variants.csv").read_text() == (ROOT / "figures" / study / "variants.csv").read_text()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from fer_utils import paper, runs, studies
+from fer_utils import collecting, paper, runs, studies
 from fer_utils.datasets import write_manifest
 from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
@@ -15,7 +15,9 @@ ROOT = runs.project_root(__file__.rsplit("/", 1)[0])
 
 def write_study(root, content, name="tiny"):
     (root / "experiments").mkdir(exist_ok=True)
-    (root / "experiments" / f"{name}.yaml").write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    (root / "experiments" / f"{name}.yaml").write_text(
+        content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False)
+    )
 
 
 def study(root, **changes):
@@ -28,8 +30,10 @@ def test_every_committed_study_resolves(name, tmp_path):
     for base in ("se_resnet50", "resnet50"):
         (tmp_path / f"{base}.safetensors").touch()
     plan = studies.load(name, ROOT)
-    drawn = plan.parameters["dataset"] == "synthetic"
-    assert list(plan.runs(data="" if drawn else "somewhere", weights=str(tmp_path))) == plan.names
+    drawn = plan.parameters.get("dataset", "synthetic") == "synthetic" and not plan.settings
+    planned = plan.runs(data="" if drawn else "somewhere", weights=str(tmp_path))
+    assert list(planned) == plan.names
+    assert all(bool(params.data) == (params.dataset != "synthetic") for params in planned.values())
 
 
 def test_the_full_study_is_the_papers_twenty_models_three_times(tmp_path):
@@ -53,6 +57,42 @@ def test_rows_of_the_paper_become_parameters(tmp_path):
     assert transfer.weights == "runs/tiny/identity/best.safetensors" and transfer.epochs == 3
 
 
+VARIANTS = {
+    "title": "t", "note": "n", "seeds": [0, 1], "reference": "plain", "weights": {}, "parameters": {"epochs": 2},
+    "architectures": {"se_resnet50": "se_resnet14"},
+    "settings": {"drawn": {"weights": "identity"}, "real": {"dataset": "ferplus", "epochs": 5}},
+    "variants": {"plain": {"loss": "weighted_softmax"}, "adjusted": {"loss": "logit_adjusted", "tau": 0.5}},
+}  # fmt: skip
+
+
+def variants(root, **changes):
+    write_study(root, {**VARIANTS, **changes})
+    return studies.load("tiny", root)
+
+
+def test_every_variant_runs_under_every_setting_and_seed(tmp_path):
+    planned = variants(tmp_path).runs(data="somewhere")
+    assert list(planned) == [
+        "identity", *(f"{s}-{v}-seed{n}" for n in (0, 1) for s in ("drawn", "real") for v in ("plain", "adjusted")),
+    ]  # fmt: skip
+    drawn, real = planned["drawn-plain-seed0"], planned["real-adjusted-seed1"]
+    assert (drawn.epochs, drawn.data, drawn.weights) == (2, "", "runs/tiny/identity/best.safetensors")
+    assert (real.epochs, real.data, real.weights) == (5, "somewhere", "none")
+    assert (real.loss, real.tau) == ("logit_adjusted", 0.5)
+
+
+def test_results_of_variants_name_setting_and_variant(tmp_path):
+    plan = variants(tmp_path, settings={})
+    assert plan.names == ["plain-seed0", "adjusted-seed0", "plain-seed1", "adjusted-seed1"]
+    for params in plan.runs().values():
+        write_run(tmp_path, params)
+    results = collecting.collect(plan, plan.names, tmp_path)
+    table = pd.read_csv(results / "runs.csv")
+    assert table["variant"].tolist() == ["plain", "adjusted"] * 2 and "model" not in table
+    about = json.loads((results / "study.json").read_text())
+    assert (about["models"], about["variants"], about["reference"]) == ([], ["plain", "adjusted"], "plain")
+
+
 def test_given_weights_are_a_file_or_a_folder_with_one_for_each_base(tmp_path):
     plan = study(tmp_path, models=[16, 6], weights={"se_resnet50": "file", "resnet50": "imagenet"})
     with pytest.raises(InputError, match="needs pre-trained weights of se_resnet50.*WEIGHTS=.*se_resnet50.safetensors"):
@@ -74,6 +114,11 @@ def test_given_weights_are_a_file_or_a_folder_with_one_for_each_base(tmp_path):
         ({"title": "t", "note": "n", "models": [1], "seed": [0]}, "'seed'; did you mean 'seeds'"),
         ({"title": "t", "note": "n", "models": [1], "parameters": {"epoch": 1}}, "'epoch'; did you mean 'epochs'"),
         ({"title": "t", "note": "n", "models": [21]}, "unknown model 21"),
+        ({"title": "t", "note": "n", "models": [1], "variants": {"a": {}}}, "expected models or variants, found both"),
+        ({"title": "t", "note": "n", "variants": {"a b": {}}}, "expected a name of a–z, 0–9 and _"),
+        ({"title": "t", "note": "n", "variants": {"a": {"loss": "sofmax"}}}, "run a-seed0: unknown loss 'sofmax'"),
+        ({"title": "t", "note": "n", "variants": {"a": {"taux": 1}}}, "unknown parameter 'taux'"),
+        ({"title": "t", "note": "n", "variants": {"a": {}}, "reference": "b"}, "unknown reference in"),
         ({"title": "t", "note": "n", "models": [1], "parameters": {"epochs": -1}}, "tiny.yaml, run model01-seed0: "),
         ({"title": "t", "note": "n", "models": 7}, "models must be a list"),
         ({"title": "t", "note": "n", "models": [1], "seeds": [-1]}, "seeds must be a list"),
@@ -118,10 +163,10 @@ def test_results_hold_what_the_runs_hold_and_no_path(tmp_path):
         if name != "identity":
             write_run(tmp_path, params)
     with pytest.raises(InputError, match="expected metrics.json in run tiny/identity"):
-        studies.collect(plan, list(planned), tmp_path)
+        collecting.collect(plan, list(planned), tmp_path)
     identity.start(planned["identity"])
     identity.write_json("metrics.json", {"validation_accuracy": 0.9})
-    results = studies.collect(plan, list(planned), tmp_path)
+    results = collecting.collect(plan, list(planned), tmp_path)
 
     table = pd.read_csv(results / "runs.csv")
     assert table["run"].tolist() == [f"model{n}-seed{s}" for s in (0, 1) for n in ("01", "10")]

@@ -15,8 +15,7 @@ from fer_utils.errors import InputError, check_choice
 from fer_utils.expressions import EXPRESSIONS, NUM_CLASSES
 from fer_utils.losses import checks
 from fer_utils.losses.centers import at_least_float32, center_separation, offsets
-
-REDUCTIONS = ("none", "sum", "mean", "weighted_mean")
+from fer_utils.losses.reduction import REDUCTIONS, reduce_losses
 
 
 def class_weights(counts) -> Tensor:
@@ -83,7 +82,7 @@ def weighted_softmax_loss(
     losses = F.cross_entropy(at_least_float32(logits), targets, reduction="none")  # (N,)
     if weights is not None:
         losses = losses * weights[targets]
-    return _reduce(losses, targets, weights, reduction)
+    return reduce_losses(losses, targets, weights, reduction)
 
 
 def center_loss(features: Tensor, targets: Tensor, centers: Tensor, reduction: str = "mean") -> Tensor:
@@ -112,7 +111,7 @@ def center_loss(features: Tensor, targets: Tensor, centers: Tensor, reduction: s
     check_choice("reduction", reduction, REDUCTIONS)
     checks.check_batch(features, targets, centers)
     losses = 0.5 * offsets(features, targets, centers).square().sum(dim=1)  # (N,)
-    return _reduce(losses, targets, None, reduction)
+    return reduce_losses(losses, targets, None, reduction)
 
 
 def weighted_cluster_loss(
@@ -155,14 +154,4 @@ def weighted_cluster_loss(
     checks.check_alpha(alpha)
     scale = weights / (center_separation(centers) + alpha)  # (C,)
     losses = 0.5 * scale[targets] * offsets(features, targets, centers).square().sum(dim=1)  # (N,)
-    return _reduce(losses, targets, weights, reduction)
-
-
-def _reduce(losses: Tensor, targets: Tensor, weights: Tensor | None, reduction: str) -> Tensor:
-    if reduction == "none":
-        return losses
-    if reduction == "sum":
-        return losses.sum()
-    if reduction == "mean" or weights is None:
-        return losses.mean()
-    return losses.sum() / weights[targets].sum()
+    return reduce_losses(losses, targets, weights, reduction)

@@ -1,19 +1,27 @@
-"""The five joint losses of the paper's Tables 5 and 6, by name."""
+"""The five joint losses of the paper's Tables 5 and 6, and their rivals, by name."""
 
 from torch import Tensor, nn, ones_like
 
 from fer_utils.errors import InputError, check_choice
 from fer_utils.losses.functional import class_weights
 from fer_utils.losses.modules import CenterLoss, WeightedClusterLoss, WeightedSoftmaxLoss
+from fer_utils.losses.rival_modules import FocalLoss, IslandLoss, LDAMLoss, LogitAdjustedLoss
+from fer_utils.losses.rivals import effective_number_weights
 
-LOSS_NAMES = ("softmax", "center_softmax", "weighted_softmax", "center_weighted_softmax", "weighted_cluster")
+PAPER_LOSSES = ("softmax", "center_softmax", "weighted_softmax", "center_weighted_softmax", "weighted_cluster")
+RIVALS = ("island_softmax", "focal", "class_balanced", "balanced_softmax", "logit_adjusted", "ldam_drw")
+LOSS_NAMES = (*PAPER_LOSSES, *RIVALS)
 
 # What torch.nn.CrossEntropyLoss(weight=…) does: the learning rate then means the same with and without weights.
 DEFAULT_REDUCTION = "weighted_mean"
 
-# λ, section 4.3.
-CENTER_WEIGHT = 0.5
-CLUSTER_WEIGHT = 1.0
+# λ: section 4.3, and Cai et al.'s own for island loss.
+CLUSTER_WEIGHTS = {
+    "center_softmax": 0.5,
+    "center_weighted_softmax": 0.5,
+    "weighted_cluster": 1.0,
+    "island_softmax": 0.01,
+}
 
 
 class JointLoss(nn.Module):
@@ -28,7 +36,7 @@ class JointLoss(nn.Module):
     (tensor([0.3333, 1.0000]), None)
     """
 
-    def __init__(self, softmax: WeightedSoftmaxLoss, cluster: nn.Module | None = None, cluster_weight: float = 1.0):
+    def __init__(self, softmax: nn.Module, cluster: nn.Module | None = None, cluster_weight: float = 1.0):
         """Use `make_loss`."""
         super().__init__()
         self.softmax = softmax
@@ -46,6 +54,11 @@ class JointLoss(nn.Module):
     def center_parameters(self) -> list[nn.Parameter]:
         """The centres if the optimiser is to train them (`center_update="autograd"`), else an empty list."""
         return [] if self.cluster is None else self.cluster.center_parameters()
+
+    def set_progress(self, progress: float) -> None:
+        """Tell the loss how much of the training is done, 0–1, before each epoch; LDAM's weights depend on it."""
+        if hasattr(self.softmax, "set_progress"):
+            self.softmax.set_progress(progress)
 
     def forward(self, logits: Tensor, features: Tensor, targets: Tensor) -> Tensor:
         """Logits (N, C), features (N, D), targets (N,) → the joint loss: a scalar, or (N,) with reduction "none"."""
@@ -72,15 +85,26 @@ def make_loss(
     center_init: str = "class_means",
     center_update: str = "paper",
     seed: int = 0,
+    focal_gamma: float = 2.0,
+    beta: float = 0.9999,
+    tau: float = 1.0,
+    max_margin: float = 0.5,
+    scale: float = 30.0,
+    drw_start: float = 0.8,
+    island_weight: float = 10.0,
 ) -> JointLoss:
-    """One of the paper's five loss settings, what the paper leaves open as parameters.
+    """One of the paper's five loss settings or of their rivals; what a paper leaves open is a parameter.
+
+    `fer_utils/losses/README.md` is the table of all: which loss, which equation, which parameters.
 
     Args:
         name: one of `LOSS_NAMES`: "softmax" (W = 1), "center_softmax" (Eq. 3), "weighted_softmax" (Eq. 1),
-            "center_weighted_softmax", "weighted_cluster" (Eq. 5).
+            "center_weighted_softmax", "weighted_cluster" (Eq. 5); "island_softmax", "focal", "class_balanced",
+            "balanced_softmax" (logit adjustment with τ = 1), "logit_adjusted", "ldam_drw".
         counts: training images per class, (C,), positive.
         embedding_dim: D.
-        cluster_weight: λ ≥ 0; None means the paper's: 0.5 for center loss, 1 for weighted-cluster loss.
+        cluster_weight: λ ≥ 0; None means the paper's: 0.5 for center loss, 1 for weighted-cluster loss (and
+            0.01 for island loss, its authors').
         alpha: α > 0 of Eq. 4.
         gamma: γ of Eq. 9, the centres' learning rate.
         reduction: of both terms: "none", "sum" (as printed), "mean" or "weighted_mean", which divides each term by the
@@ -89,9 +113,16 @@ def make_loss(
         center_init: "class_means", "normal" or "zeros", see `fer_utils.losses.modules`.
         center_update: "paper" or "autograd", see `fer_utils.losses.modules`.
         seed: of the "normal" centres.
+        focal_gamma: γ ≥ 0 of the focal loss.
+        beta: β in [0, 1) of the effective number: class_balanced, ldam_drw.
+        tau: τ ≥ 0 of logit_adjusted.
+        max_margin, scale, drw_start: of ldam_drw, see `LDAMLoss`. Its logits must be `scale` times cosines
+            (`FERNet(classifier="cosine")`).
+        island_weight: λ₁ ≥ 0 of island loss.
 
     Returns:
-        Module with `forward(logits, features, targets)` and `update(features, targets)`, to be called once a batch.
+        Module with `forward(logits, features, targets)`, `update(features, targets)`, to be called once a batch, and
+        `set_progress(progress)`, once an epoch.
 
     Raises:
         InputError: for an unknown name or choice, counts that are not positive, λ < 0, α ≤ 0.
@@ -104,23 +135,32 @@ def make_loss(
     """
     check_choice("loss", name, LOSS_NAMES)
     weights = class_weights(counts)
-    if name in ("softmax", "center_softmax"):
-        weights = ones_like(weights)
     if cluster_weight is None:
-        cluster_weight = CLUSTER_WEIGHT if name == "weighted_cluster" else CENTER_WEIGHT
+        cluster_weight = CLUSTER_WEIGHTS.get(name, 0.0)
     if not cluster_weight >= 0:
         raise InputError(f"expected cluster_weight (λ) ≥ 0; found {cluster_weight!r}")
 
-    softmax = WeightedSoftmaxLoss(weights, reduction)
-    options = {
+    centers = {
         "gamma": gamma,
         "reduction": reduction,
         "center_init": center_init,
         "center_update": center_update,
         "seed": seed,
     }
+    if name == "focal":
+        return JointLoss(FocalLoss(len(weights), focal_gamma, reduction))
+    if name in ("balanced_softmax", "logit_adjusted"):
+        return JointLoss(LogitAdjustedLoss(counts, 1.0 if name == "balanced_softmax" else tau, reduction))
+    if name == "ldam_drw":
+        return JointLoss(LDAMLoss(counts, max_margin, scale, beta, drw_start, reduction))
+    if name == "class_balanced":
+        return JointLoss(WeightedSoftmaxLoss(effective_number_weights(counts, beta), reduction))
+    plain = name in ("softmax", "center_softmax", "island_softmax")
+    softmax = WeightedSoftmaxLoss(ones_like(weights) if plain else weights, reduction)
     if name == "weighted_cluster":
-        return JointLoss(softmax, WeightedClusterLoss(weights, embedding_dim, alpha, **options), cluster_weight)
+        return JointLoss(softmax, WeightedClusterLoss(weights, embedding_dim, alpha, **centers), cluster_weight)
+    if name == "island_softmax":
+        return JointLoss(softmax, IslandLoss(len(weights), embedding_dim, island_weight, **centers), cluster_weight)
     if name.startswith("center_"):
-        return JointLoss(softmax, CenterLoss(len(weights), embedding_dim, **options), cluster_weight)
+        return JointLoss(softmax, CenterLoss(len(weights), embedding_dim, **centers), cluster_weight)
     return JointLoss(softmax)

@@ -16,14 +16,18 @@ Centre rules (`center_update`):
   denominator, which pushes centres apart). Give `center_parameters()` to the optimiser as a group of its own:
   `{"params": loss.center_parameters(), "lr": gamma, "momentum": 0, "weight_decay": 0}`. The gradient is that of the
   reduced loss (with λ), so a step is smaller than the paper's by the reduction's divisor.
+
+In distributed training every Module returns its share of the global batch's loss (see `reduction`), and `update` moves
+the centres with the global batch: all processes hold the same centres, those of one process with the whole batch.
 """
 
 import torch
 from torch import Tensor, nn
 
 from fer_utils.errors import check_choice
-from fer_utils.losses import checks, functional
+from fer_utils.losses import checks, distributed, functional
 from fer_utils.losses.centers import sum_by_class, update_centers, update_centers_wen
+from fer_utils.losses.reduction import REDUCTIONS, reduce_over_processes
 
 CENTER_INITS = ("normal", "zeros", "class_means")
 CENTER_UPDATES = ("paper", "autograd")
@@ -43,16 +47,17 @@ class WeightedSoftmaxLoss(nn.Module):
 
     def __init__(self, weights: Tensor | None = None, reduction: str = "mean"):
         super().__init__()
-        check_choice("reduction", reduction, functional.REDUCTIONS)
+        check_choice("reduction", reduction, REDUCTIONS)
         self.reduction = reduction
         self.register_buffer("weights", weights)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Logits (N, C) and targets (N,) → loss."""
-        return functional.weighted_softmax_loss(logits, targets, self.weights, self.reduction)
+        losses = functional.weighted_softmax_loss(logits, targets, self.weights, "none")
+        return reduce_over_processes(losses, targets, self.weights, self.reduction)
 
 
-class _LossWithCenters(nn.Module):
+class LossWithCenters(nn.Module):
     """Centres, their initialisation and their movement; a subclass adds the loss and the paper's rule."""
 
     def __init__(
@@ -64,15 +69,17 @@ class _LossWithCenters(nn.Module):
         center_init: str,
         center_update: str,
         seed: int,
+        weights: Tensor | None = None,
     ):
         super().__init__()
-        check_choice("reduction", reduction, functional.REDUCTIONS)
+        check_choice("reduction", reduction, REDUCTIONS)
         check_choice("center_init", center_init, CENTER_INITS)
         check_choice("center_update", center_update, CENTER_UPDATES)
         self.gamma = gamma
         self.reduction = reduction
         self.center_init = center_init
         self.center_update = center_update
+        self.register_buffer("weights", weights)
         if center_init == "normal":
             # A generator of its own: the choice of loss must not shift the random numbers of anything else in a run.
             centers = torch.randn(num_classes, embedding_dim, generator=torch.Generator().manual_seed(seed))
@@ -91,7 +98,8 @@ class _LossWithCenters(nn.Module):
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         """Features (N, D) and targets (N,) → loss."""
-        loss = self._loss(features, targets)
+        losses = self._losses(features, targets)  # (N,)
+        loss = reduce_over_processes(losses, targets, self.weights, self.reduction)
         if self.center_init == "class_means":
             loss = loss * self._has_means()
         return loss
@@ -100,9 +108,14 @@ class _LossWithCenters(nn.Module):
     def update(self, features: Tensor, targets: Tensor) -> None:
         """Move the centres once a batch, after the forward pass, with the features (N, D) it used.
 
-        The centres become a new tensor, so `backward` of the same batch may still follow.
+        Under gradient accumulation call it once a step, with the features of all its batches. In distributed training
+        every process calls it with its own features; the centres move by those of all. The centres become a new tensor,
+        so `backward` of the same batch may still follow.
         """
         trained = self.center_update == "autograd"
+        if trained and self.center_init != "class_means":
+            return
+        features, targets = distributed.gather(features.detach(), targets)
         centers = self.centers if trained else self._moved_centers(features, targets)
         if self.center_init == "class_means":
             centers = self._until_means(features, targets, centers)
@@ -111,7 +124,8 @@ class _LossWithCenters(nn.Module):
         else:
             self.centers = centers
 
-    def _loss(self, features: Tensor, targets: Tensor) -> Tensor:
+    def _losses(self, features: Tensor, targets: Tensor) -> Tensor:
+        """(N,), weighted but not reduced."""
         raise NotImplementedError
 
     def _moved_centers(self, features: Tensor, targets: Tensor) -> Tensor:
@@ -131,7 +145,7 @@ class _LossWithCenters(nn.Module):
         return torch.where(started, centers, sums / samples.clamp(min=1))
 
 
-class CenterLoss(_LossWithCenters):
+class CenterLoss(LossWithCenters):
     """Module twin of `center_loss` (Eq. 2); `update` moves the centres by Wen et al.'s rule (`update_centers_wen`).
 
     Args:
@@ -165,14 +179,14 @@ class CenterLoss(_LossWithCenters):
     ):
         super().__init__(num_classes, embedding_dim, gamma, reduction, center_init, center_update, seed)
 
-    def _loss(self, features: Tensor, targets: Tensor) -> Tensor:
-        return functional.center_loss(features, targets, self.centers, self.reduction)
+    def _losses(self, features: Tensor, targets: Tensor) -> Tensor:
+        return functional.center_loss(features, targets, self.centers, "none")
 
     def _moved_centers(self, features: Tensor, targets: Tensor) -> Tensor:
         return update_centers_wen(features, targets, self.centers, self.gamma)
 
 
-class WeightedClusterLoss(_LossWithCenters):
+class WeightedClusterLoss(LossWithCenters):
     """Module twin of `weighted_cluster_loss` (Eq. 4); `update` moves the centres by Eq. 8, 9 (`update_centers`).
 
     Args:
@@ -207,14 +221,11 @@ class WeightedClusterLoss(_LossWithCenters):
         seed: int = 0,
     ):
         checks.check_alpha(alpha)
-        super().__init__(len(weights), embedding_dim, gamma, reduction, center_init, center_update, seed)
+        super().__init__(len(weights), embedding_dim, gamma, reduction, center_init, center_update, seed, weights)
         self.alpha = alpha
-        self.register_buffer("weights", weights)
 
-    def _loss(self, features: Tensor, targets: Tensor) -> Tensor:
-        return functional.weighted_cluster_loss(
-            features, targets, self.centers, self.weights, self.alpha, self.reduction
-        )
+    def _losses(self, features: Tensor, targets: Tensor) -> Tensor:
+        return functional.weighted_cluster_loss(features, targets, self.centers, self.weights, self.alpha, "none")
 
     def _moved_centers(self, features: Tensor, targets: Tensor) -> Tensor:
         return update_centers(features, targets, self.centers, self.weights, self.alpha, self.gamma)

@@ -7,6 +7,7 @@ to `layer4`.
 from collections import OrderedDict
 from itertools import chain
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_utils.errors import InputError, check_choice
@@ -15,6 +16,7 @@ from fer_utils.models.backbones import build_backbone
 NUM_STAGES = 5
 EMBEDDING_ACTIVATIONS = ("none", "relu")
 EMBEDDING_NORMS = ("none", "batch")
+CLASSIFIERS = ("linear", "cosine")
 
 
 class FERNet(nn.Module):
@@ -30,6 +32,9 @@ class FERNet(nn.Module):
         embedding_norm: "none", or "batch": batch norm without scale and shift before the activation. It fixes the
             features' total scatter, so no loss can shrink them all to a point. Needs at least two images a batch in
             training.
+        classifier: "linear" (the paper's) or "cosine": logits are `logit_scale` times the cosine of features and class
+            vectors, which margin losses such as LDAM expect.
+        logit_scale: of the cosine classifier.
 
     Raises:
         InputError: for an unknown choice or a module without `num_features`.
@@ -47,8 +52,11 @@ class FERNet(nn.Module):
         num_classes: int = 8,
         embedding_activation: str = "none",
         embedding_norm: str = "none",
+        classifier: str = "linear",
+        logit_scale: float = 30.0,
     ):
         super().__init__()
+        check_choice("classifier", classifier, CLASSIFIERS)
         check_choice("embedding_activation", embedding_activation, EMBEDDING_ACTIVATIONS)
         check_choice("embedding_norm", embedding_norm, EMBEDDING_NORMS)
         self.backbone = build_backbone(backbone) if isinstance(backbone, str) else backbone
@@ -64,7 +72,10 @@ class FERNet(nn.Module):
         if embedding_activation == "relu":
             embedding["activation"] = nn.ReLU()
         self.embedding = nn.Sequential(embedding)
-        self.output = nn.Linear(embedding_dim, num_classes)
+        if classifier == "cosine":
+            self.output = CosineClassifier(embedding_dim, num_classes, logit_scale)
+        else:
+            self.output = nn.Linear(embedding_dim, num_classes)
         self.frozen_stages = 0
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,6 +94,24 @@ class FERNet(nn.Module):
             for module in chain(*self.stages()[: self.frozen_stages]):
                 module.eval()
         return self
+
+
+class CosineClassifier(nn.Linear):
+    """Output layer without bias: features (N, D) → `scale` · cos(features, class vectors), (N, C).
+
+    >>> import torch
+    >>> torch.nn.init.eye_((layer := CosineClassifier(2, 2, scale=10.0)).weight).shape
+    torch.Size([2, 2])
+    >>> layer(torch.tensor([[3.0, 4.0]])).tolist()
+    [[6.0, 8.0]]
+    """
+
+    def __init__(self, embedding_dim: int, num_classes: int, scale: float = 30.0):
+        super().__init__(embedding_dim, num_classes, bias=False)
+        self.scale = scale
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.scale * F.linear(F.normalize(features), F.normalize(self.weight))
 
 
 def freeze_stages(model: FERNet, n: int = 3) -> FERNet:

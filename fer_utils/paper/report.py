@@ -63,10 +63,14 @@ class Report:
         """Write the page of all that was added, in order; returns its path."""
         about = self.about
         seeds = f"{len(about['seeds'])} seed{'s' if len(about['seeds']) > 1 else ''}"
-        head = (
-            f"# {about['title']}\n\n{about['note']}\n\nModels {', '.join(map(str, sorted(about['models'])))}; {seeds}; "
-        )
-        head += f"{self.runs['test_images'].iloc[0]:,} test images; best epoch chosen on validation.\n"
+        head = f"# {about['title']}\n\n{about['note']}\n\n"
+        if about["models"]:
+            head += f"Models {', '.join(map(str, sorted(about['models'])))}; {seeds}; "
+            head += f"{self.runs['test_images'].iloc[0]:,} test images; best epoch chosen on validation.\n"
+        else:
+            split = " and ".join(self.runs["evaluation"].unique())
+            head += f"{len(about['variants'])} variants; {seeds}; evaluated on the {split} split; best epoch chosen on "
+            head += "validation.\n"
         path = self.folder / "README.md"
         with replaced(path) as temporary:
             temporary.write_text("\n".join([head, *self._sections]), encoding="utf-8")

@@ -22,6 +22,15 @@ LOSSES = {
     "center_weighted_softmax": "center + weighted softmax",
     "weighted_cluster": "weighted cluster + weighted softmax",
 }
+# Not the paper's: losses for unequal classes that it is compared with here (see `fer_utils/losses/README.md`).
+RIVALS = {
+    "island_softmax": "island + softmax",
+    "focal": "focal",
+    "class_balanced": "class-balanced softmax",
+    "balanced_softmax": "balanced softmax",
+    "logit_adjusted": "logit-adjusted softmax",
+    "ldam_drw": "LDAM-DRW",
+}
 METRICS = {
     "accuracy": "Accuracy",
     "f1": "F1",
@@ -40,7 +49,7 @@ RECIPE = {
     "batch_size": {"pretrained": 36, "scratch": 30},
     "learning_rate_factor": 0.5,
     "learning_rate_every": 10,
-    "lambda": {"center": 0.5, "weighted_cluster": 1.0},
+    "lambda": {"center_softmax": 0.5, "center_weighted_softmax": 0.5, "weighted_cluster": 1.0},
     "alpha": 1.0,
     "gamma": 1.0,
     "image_size": 224,

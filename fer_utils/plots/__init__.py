@@ -9,34 +9,50 @@ from fer_utils.plots.architecture import figure_architecture, plot_architecture
 from fer_utils.plots.confusion import figure_confusions, plot_confusion
 from fer_utils.plots.curves import figure_learning_curves, plot_learning_curves
 from fer_utils.plots.faces import figure_class_counts, figure_samples, plot_class_counts, plot_samples
+from fer_utils.plots.playground import (
+    figure_center_steps,
+    figure_playground,
+    figure_printed_sign,
+    plot_embedding,
+    plot_recall,
+)
 from fer_utils.plots.published import figure_published_scatter, plot_published_scatter
 from fer_utils.plots.rare import figure_rare_recall, plot_rare_recall
 from fer_utils.plots.run import figure_confusion, figure_features, figure_run_curves, plot_features
 from fer_utils.plots.saving import save_figure
 from fer_utils.plots.style import LOSS_COLORS, LOSS_MARKERS, new_figure, style
+from fer_utils.plots.variants import figure_diagnostics, figure_variants, plot_variants
 
 __all__ = [
     "LOSS_COLORS",
     "LOSS_MARKERS",
     "figure_architecture",
+    "figure_center_steps",
     "figure_class_counts",
     "figure_confusion",
     "figure_confusions",
+    "figure_diagnostics",
     "figure_features",
     "figure_learning_curves",
+    "figure_playground",
+    "figure_printed_sign",
     "figure_published_scatter",
     "figure_rare_recall",
     "figure_run_curves",
     "figure_samples",
+    "figure_variants",
     "new_figure",
     "plot_architecture",
     "plot_class_counts",
     "plot_confusion",
     "plot_features",
+    "plot_embedding",
     "plot_learning_curves",
     "plot_published_scatter",
     "plot_rare_recall",
+    "plot_recall",
     "plot_samples",
+    "plot_variants",
     "save_figure",
     "style",
 ]

@@ -46,7 +46,9 @@ class ExpressionData(LightningDataModule):
         self.train = self._dataset(manifest, "train", transforms.train_transform(params.image_size, crop_scale))
         evaluation = transforms.evaluation_transform(params.image_size)
         self.validation = self._dataset(manifest, "validation", evaluation, self.train.classes)
-        self.test = self._dataset(manifest, "test", evaluation, self.train.classes)
+        # Of an identity run, which has no test split, validation says it all.
+        evaluated = "test" if params.target == "subject" else params.evaluation
+        self.test = self._dataset(manifest, evaluated, evaluation, self.train.classes)
 
     def _dataset(self, manifest: pd.DataFrame, split: str, transform, classes=None) -> datasets.FaceDataset | None:
         rows = manifest[manifest["split"] == split].reset_index(drop=True)
@@ -78,7 +80,8 @@ def prepare_manifest(params: RunParameters, root: Path) -> pd.DataFrame:
     """The manifest that `params` ask for: read, freed of leaks and cut to the asked sizes (0 = all).
 
     With `target="subject"` a tenth of each subject's training images becomes the validation split (identification
-    of known people), and there is no test split.
+    of known people), and there is no test split. With `evaluation="validation"` the test split is left out, after leaks
+    into it have been removed from training: a search that must not see it cannot.
 
     Raises:
         InputError: where the data are not what was asked for.
@@ -105,7 +108,9 @@ def prepare_manifest(params: RunParameters, root: Path) -> pd.DataFrame:
     if params.target == "subject":
         manifest = splits.hold_out_within_subjects(manifest, fraction=0.1, seed=params.data_seed)
     identity = params.target == "subject"
-    for split in ("train", "validation") if identity else ("train", "validation", "test"):
+    if params.evaluation == "validation":
+        manifest = splits.without(manifest, "test")
+    for split in ("train", "validation") if identity else ("train", "validation", params.evaluation):
         if not (manifest["split"] == split).any():
             source = "train" if identity else split
             raise InputError(f"expected images in the {split} split, found none; ask for more {source}_images")

@@ -88,6 +88,7 @@ def _complete(run: Run, params: RunParameters, on_epoch: Callable[[pd.DataFrame]
         {
             "best_epoch": record.best["epoch"],
             **{f"{split}_images": int(splits.get(split, 0)) for split in ("train", "validation", "test")},
+            "collapsed": any(row["collapsed"] for row in record.history),
             "leaks_removed": int(manifest.attrs.get("leaks_removed", 0)),
             "seconds": round(sum(row["seconds"] for row in record.history), 1),
             **results,
@@ -121,6 +122,8 @@ def build(params: RunParameters, manifest: pd.DataFrame, root: Path) -> Expressi
         num_classes=len(counts),
         embedding_activation=params.embedding_activation,
         embedding_norm=params.embedding_norm,
+        classifier=params.classifier,
+        logit_scale=params.logit_scale,
     )
     models.freeze_stages(network, params.frozen_stages)
     loss = losses.make_loss(
@@ -134,6 +137,13 @@ def build(params: RunParameters, manifest: pd.DataFrame, root: Path) -> Expressi
         center_init=params.center_init,
         center_update=params.center_update,
         seed=params.seed,
+        focal_gamma=params.focal_gamma,
+        beta=params.beta,
+        tau=params.tau,
+        max_margin=params.max_margin,
+        scale=params.logit_scale,
+        drw_start=params.drw_start,
+        island_weight=params.island_weight,
     )
     return ExpressionModule(network.to(memory_format=torch.channels_last), loss, params)
 
@@ -148,6 +158,7 @@ def _trainer(params: RunParameters, record: Record) -> lightning.Trainer:
             devices=1,
             precision=params.precision,
             max_epochs=params.epochs,
+            accumulate_grad_batches=params.accumulate,
             callbacks=[record],
             logger=False,
             enable_checkpointing=False,
@@ -193,11 +204,14 @@ def _interruptible(run: Run, epochs: int):
 
 
 def _evaluate(trainer, module, data: ExpressionData, manifest: pd.DataFrame, run: Run) -> dict:
-    """Predict the test split once with the best weights; write predictions, features and centres; return metrics."""
+    """Predict the test split once with the best weights; write predictions and features; return metrics.
+
+    With `evaluation="validation"` it is the validation split, and the run has no test split at all.
+    """
     with _interruptible(run, trainer.max_epochs):
         batches = trainer.predict(module, data.predict_dataloader())
     probabilities, features = (torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
-    test = manifest[manifest["split"] == "test"]
+    test = manifest[manifest["split"] == module.params.evaluation]
     table = pd.DataFrame({"image": test["image"].astype(str).to_numpy(), "label": test["label"].to_numpy()})
     table[[f"p_{name}" for name in EXPRESSIONS]] = probabilities
     with replaced(run.path("predictions.parquet")) as temporary:

@@ -7,6 +7,7 @@ from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
 from fer_utils.runs import RunParameters
+from fer_utils.training.geometry import center_geometry, embedding_geometry
 
 
 class ExpressionModule(LightningModule):
@@ -15,6 +16,7 @@ class ExpressionModule(LightningModule):
     def __init__(self, network: nn.Module, loss: nn.Module, params: RunParameters):
         super().__init__()
         self.network, self.loss, self.params = network, loss, params
+        self.register_buffer("first_norm", torch.tensor(float("nan")))  # mean embedding norm of the very first batch
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, H, W) normalised images → logits (N, C) and features (N, D)."""
@@ -32,11 +34,16 @@ class ExpressionModule(LightningModule):
         factors = [lambda epoch: 0.5 ** (epoch // params.halve_every), lambda _: 1.0]  # γ is not halved
         return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, factors[: len(groups)])]
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, Tensor], number: int) -> Tensor:
         images, targets = batch
         logits, features = self(images)
         loss = self.loss(logits, features, targets)  # L = L_softmax + λ L_cluster, with this step's centres (line 4)
-        self.loss.update(features.detach(), targets)  # Eq. 9, sign corrected (line 10)
+        if self.global_step == 0 and number == 0:
+            self.first_norm = features.detach().float().norm(dim=1).mean()
+        self._waiting.append((features.detach(), targets))
+        if (number + 1) % self.params.accumulate == 0 or self.trainer.is_last_batch:  # the optimiser's step follows
+            self.loss.update(*map(torch.cat, zip(*self._waiting, strict=True)))  # Eq. 9, sign corrected (line 10)
+            self._waiting.clear()
         self._train_sum += self._over_images(loss.detach(), targets)
         self._train_count += len(targets)
         return loss
@@ -47,6 +54,9 @@ class ExpressionModule(LightningModule):
     def on_train_epoch_start(self) -> None:
         self._train_sum, self._train_count = torch.zeros((), device=self.device), 0
         self._learning_rate = self.optimizers().param_groups[0]["lr"]
+        self._waiting: list[tuple[Tensor, Tensor]] = []
+        self._centers = None if self.loss.centers is None else self.loss.centers.detach().clone()
+        self.loss.set_progress(self.current_epoch / self.params.epochs)
 
     def on_validation_epoch_start(self) -> None:
         self._validation = []
@@ -55,19 +65,20 @@ class ExpressionModule(LightningModule):
         images, targets = batch
         logits, features = self(images)
         loss = self._over_images(self.loss(logits, features, targets), targets)
-        self._validation.append((loss, logits.argmax(1), targets))
+        self._validation.append((loss, logits.argmax(1), targets, features.float()))
 
     def predict_step(self, batch: tuple[Tensor, Tensor], _) -> tuple[Tensor, Tensor]:
         logits, features = self(batch[0])
         return logits.float().softmax(1).cpu(), features.float().cpu()
 
     def epoch_record(self) -> dict[str, float]:
-        """Losses and validation metrics (0–1) of the epoch that just ended.
+        """Losses, validation metrics (0–1) and the geometry of the embedding, of the epoch that just ended.
 
         A loss is the run's own under its reduction, averaged over batches by their images; a sum over the batch counts
         as its mean, so that batches of different size compare.
         """
-        losses, predictions, targets = zip(*self._validation, strict=True)
+        losses, predictions, targets, features = zip(*self._validation, strict=True)
+        features, labels = torch.cat(features), torch.cat(targets)
         predictions, targets = torch.cat(predictions).cpu().numpy(), torch.cat(targets).cpu().numpy()
         return {
             "train_loss": float(self._train_sum) / self._train_count,
@@ -75,4 +86,6 @@ class ExpressionModule(LightningModule):
             "validation_accuracy": float(np.mean(predictions == targets)),
             "validation_f1": float(f1_score(targets, predictions, average="macro", zero_division=0)),
             "learning_rate": self._learning_rate,
+            **embedding_geometry(features, labels, self.network.num_classes),
+            **center_geometry(features, labels, self.loss.centers, self._centers),
         }

@@ -1,6 +1,7 @@
 """What a run leaves on disk as it trains: history, best weights, and the point to go on from."""
 
 import time
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +10,7 @@ from pytorch_lightning import Callback
 
 from fer_utils.files import replaced
 from fer_utils.runs import Run
+from fer_utils.training.geometry import CollapseWarning, collapse
 from fer_utils.weights import save_weights
 
 
@@ -38,7 +40,11 @@ class Record(Callback):
 
     def on_train_epoch_end(self, trainer, module) -> None:
         row = {"epoch": trainer.current_epoch + 1, **module.epoch_record()}
-        self.history.append({**row, "seconds": round(time.perf_counter() - self._started, 3)})
+        found = collapse([*self.history, row], float(module.first_norm))
+        if found and not any(earlier["collapsed"] for earlier in self.history):
+            warnings.warn(CollapseWarning(found), stacklevel=1)
+        seconds = round(time.perf_counter() - self._started, 3)
+        self.history.append({**row, "collapsed": bool(found), "seconds": seconds})
         if self.best is self.history[-1]:
             save_weights(module.network, self.run.path("best.safetensors"))
             if module.loss.centers is not None:

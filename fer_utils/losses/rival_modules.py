@@ -1,0 +1,148 @@
+"""Module twins of the rivals' functions, in the interface of the paper's losses."""
+
+import torch
+from torch import Tensor, nn
+
+from fer_utils.errors import InputError, check_choice
+from fer_utils.losses import distributed, rivals
+from fer_utils.losses.functional import class_weights
+from fer_utils.losses.modules import CenterLoss
+from fer_utils.losses.reduction import REDUCTIONS, reduce_over_processes
+
+
+class _Softmax(nn.Module):
+    """A classification term: keeps class weights and reduces; a subclass adds the loss of every sample."""
+
+    def __init__(self, weights: Tensor, reduction: str):
+        super().__init__()
+        check_choice("reduction", reduction, REDUCTIONS)
+        self.reduction = reduction
+        self.register_buffer("weights", weights)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Logits (N, C) and targets (N,) → loss."""
+        return reduce_over_processes(self._losses(logits, targets), targets, self.weights, self.reduction)
+
+    def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class FocalLoss(_Softmax):
+    """Module twin of `focal_loss`, without class weights.
+
+    Args:
+        num_classes: C.
+        focal_gamma: γ ≥ 0 of the focal loss.
+        reduction: as in `weighted_softmax_loss`.
+
+    >>> FocalLoss(num_classes=2, focal_gamma=0.0)(torch.zeros(1, 2), torch.tensor([0]))
+    tensor(0.6931)
+    """
+
+    def __init__(self, num_classes: int, focal_gamma: float = 2.0, reduction: str = "mean"):
+        super().__init__(torch.ones(num_classes), reduction)
+        if not focal_gamma >= 0:
+            raise InputError(f"expected focal_gamma ≥ 0; found {focal_gamma!r}")
+        self.focal_gamma = focal_gamma
+
+    def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return rivals.focal_loss(logits, targets, self.focal_gamma, reduction="none")
+
+
+class LogitAdjustedLoss(_Softmax):
+    """Module twin of `logit_adjusted_loss`; with τ = 1 it is the balanced softmax.
+
+    Args:
+        counts: training images per class, (C,), positive.
+        tau: τ ≥ 0.
+        reduction: as in `weighted_softmax_loss`.
+
+    >>> loss = LogitAdjustedLoss([30, 10])
+    >>> loss(torch.zeros(1, 2), torch.tensor([1]))  # −ln(10 / 40)
+    tensor(1.3863)
+    """
+
+    def __init__(self, counts, tau: float = 1.0, reduction: str = "mean"):
+        super().__init__(torch.ones_like(class_weights(counts)), reduction)
+        if not tau >= 0:
+            raise InputError(f"expected tau ≥ 0; found {tau!r}")
+        self.tau = tau
+        self.register_buffer("counts", torch.as_tensor(counts, dtype=torch.float32))
+
+    def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return rivals.logit_adjusted_loss(logits, targets, self.counts, self.tau, reduction="none")
+
+
+class LDAMLoss(_Softmax):
+    """Module twin of `ldam_loss` with deferred re-weighting (DRW): plain at first, class-balanced weights at the end.
+
+    Args:
+        counts: training images per class, (C,), positive.
+        max_margin: margin of the rarest class, on the cosine.
+        scale: what the network's cosine classifier multiplies its cosines with.
+        beta: of `effective_number_weights`, the weights after the switch.
+        drw_start: share of the training, 0–1, after which they count (the authors': 160 of 200 epochs, 0.8).
+        reduction: as in `weighted_softmax_loss`.
+
+    >>> loss = LDAMLoss([30, 10])
+    >>> loss.set_progress(0.5), loss.weights
+    (None, tensor([1., 1.]))
+    >>> loss.set_progress(0.9), loss.weights
+    (None, tensor([0.5004, 1.4996]))
+    """
+
+    def __init__(
+        self,
+        counts,
+        max_margin: float = 0.5,
+        scale: float = 30.0,
+        beta: float = 0.9999,
+        drw_start: float = 0.8,
+        reduction: str = "mean",
+    ):
+        super().__init__(torch.ones_like(class_weights(counts)), reduction)
+        if not 0 <= drw_start <= 1:
+            raise InputError(f"expected drw_start in 0…1, a share of the training; found {drw_start!r}")
+        self.scale, self.drw_start = scale, drw_start
+        self.register_buffer("margins", rivals.ldam_margins(counts, max_margin))
+        self.register_buffer("deferred_weights", rivals.effective_number_weights(counts, beta))
+
+    def set_progress(self, progress: float) -> None:
+        """Choose the weights for this share of the training, 0 (start) to 1 (end)."""
+        deferred = progress >= self.drw_start
+        self.weights = self.deferred_weights.clone() if deferred else torch.ones_like(self.deferred_weights)
+
+    def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return rivals.ldam_loss(logits, targets, self.margins, self.scale, self.weights, reduction="none")
+
+
+class IslandLoss(CenterLoss):
+    """Module twin of `island_loss`; `update` moves the centres by its authors' rule (`update_centers_island`).
+
+    Args:
+        num_classes: C.
+        embedding_dim: D.
+        island_weight: λ₁ ≥ 0, of the term that turns the centres away from each other.
+        **options: as of `CenterLoss`.
+
+    >>> IslandLoss(2, 1, island_weight=0.5, center_init="zeros")(torch.tensor([[2.0]]), torch.tensor([0]))
+    tensor(3.)
+    """
+
+    def __init__(self, num_classes: int, embedding_dim: int, island_weight: float = 10.0, **options):
+        super().__init__(num_classes, embedding_dim, **options)
+        if not island_weight >= 0:
+            raise InputError(f"expected island_weight (λ₁) ≥ 0; found {island_weight!r}")
+        self.island_weight = island_weight
+
+    def _losses(self, features: Tensor, targets: Tensor) -> Tensor:
+        # The pair term is one for the global batch, and each of its samples carries an equal share.
+        share = (
+            distributed.mean_over_processes(torch.tensor(float(len(features)), device=features.device))
+            * distributed.processes()
+        )
+        pairs = rivals.island_pairs(self.centers)
+        return super()._losses(features, targets) + self.island_weight * pairs / share
+
+    def _moved_centers(self, features: Tensor, targets: Tensor) -> Tensor:
+        return rivals.update_centers_island(features, targets, self.centers, self.gamma, self.island_weight)

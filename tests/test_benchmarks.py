@@ -1,0 +1,54 @@
+"""The benchmarks run, compare like with like and record what they measured on."""
+
+import importlib.util
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+def benchmark(name):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+bench_loss = benchmark("bench_loss")
+
+
+def test_quick_run_writes_its_table(tmp_path, capsys):
+    table = bench_loss.main(["--quick", "--csv", str(tmp_path / "new" / "table.csv")])
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "new" / "table.csv"), table)
+    assert list(table) == [
+        *("loss", "samples", "dim", "classes", "repeats", "ours_loss", "plain_loss", "ours_ms", "plain_ms", "speedup"),
+        *("processor", "cores", "threads", "torch"),
+    ]
+    assert table[["samples", "dim", "classes", "repeats"]].drop_duplicates().values.tolist() == [
+        list(size) for size in bench_loss.QUICK_SIZES
+    ]
+    assert (table[["ours_ms", "plain_ms"]] > 0).all(axis=None)
+    assert table.plain_loss.tolist() == pytest.approx(table.ours_loss.tolist(), rel=1e-5)
+    printed = capsys.readouterr().out
+    assert torch.__version__ in printed and "speedup" in printed
+
+
+@pytest.mark.parametrize("size", [(6, 4, 3), (36, 32, 8), (5, 3, 40)])
+@pytest.mark.parametrize("name", bench_loss.LOSSES)
+def test_both_recipes_are_the_same_loss(name, size):
+    """Value, and gradient of the features and logits: the plain recipe is an oracle of its own."""
+    batch = bench_loss.make_batch(*size)
+    counts = batch.pop("counts")
+    ours = bench_loss.Ours(name, counts, size[1])
+    before = ours.loss.centers
+    plain = bench_loss.Plain(name, counts, before)
+    results = []
+    for step in (ours, plain):
+        batch["logits"].grad = batch["features"].grad = None
+        value = step(**batch)
+        results.append([value, *(batch[leaf].grad for leaf in ("logits", "features"))])
+    torch.testing.assert_close(*results)
+    assert not torch.equal(ours.loss.centers, before) and not torch.equal(plain.centers, before)  # both have moved
