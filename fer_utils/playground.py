@@ -209,7 +209,7 @@ def train(
             features = embed(inputs)  # (N, 2)
         path.append([] if joint.centers is None else joint.centers.detach().numpy().copy())
         means.append((one_hot.T.float() @ features / counts[:, None]).numpy())
-        if batch is None or np.abs(path[-1]).max(initial=0) > FARTHEST_CENTER:
+        if batch is None or not np.abs(path[-1]).max(initial=0) <= FARTHEST_CENTER:  # or NaN
             break
         chosen, labels = embed(inputs[batch]), targets[batch]
         value = joint(output(chosen), chosen, labels)
@@ -275,7 +275,8 @@ def center_steps(counts, batch_size: int = 36, separation=0.0, alpha: float = 1.
 
 
 def _standardised(inputs, targets, test_inputs, test_targets, names) -> Problem:
-    mean, scale = inputs.mean(axis=0), inputs.std()
+    mean = inputs.mean(axis=0)
+    scale = (inputs - mean).std()
     inputs, test_inputs = ((values - mean) / scale for values in (inputs, test_inputs))
     return Problem(inputs.astype(np.float32), targets, test_inputs.astype(np.float32), test_targets, tuple(names))
 

@@ -40,4 +40,5 @@ def explore(draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> ipywi
     for control in controls.values():
         control.observe(update, "value")
     update()
-    return ipywidgets.VBox([ipywidgets.HBox(list(controls.values())), picture])
+    row = ipywidgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap"})
+    return ipywidgets.VBox([row, picture])

@@ -140,7 +140,7 @@ def test_05_draws_the_committed_demo_from_its_results_alone(checkout):
 
 
 def test_06_plays_with_the_losses(checkout):
-    assert len(pictures(execute(checkout, "06_loss_playground"))) >= 5
+    assert len(pictures(execute(checkout, "06_loss_playground", steps=20))) >= 7
 
 
 @pytest.mark.parametrize("study", VARIANT_STUDIES)

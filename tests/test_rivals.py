@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fer_utils import losses
 from fer_utils.errors import InputError
-from fer_utils.losses import rivals
 from fer_utils.losses.centers import update_centers_wen
 from fer_utils.losses.functional import center_loss, class_weights, weighted_softmax_loss
 
@@ -36,9 +36,9 @@ def softmax_losses(b, weights=None, reduction="mean"):
     """Every loss of logits, with parameters that are none of the defaults."""
     logits, targets = b["logits"], b["targets"]
     return {
-        "focal": rivals.focal_loss(logits, targets, 1.5, weights, reduction),
-        "logit_adjusted": rivals.logit_adjusted_loss(logits, targets, b["counts"], 0.7, reduction),
-        "ldam": rivals.ldam_loss(logits, targets, b["margins"], 5.0, weights, reduction),
+        "focal": losses.focal_loss(logits, targets, 1.5, weights, reduction),
+        "logit_adjusted": losses.logit_adjusted_loss(logits, targets, b["counts"], 0.7, reduction),
+        "ldam": losses.ldam_loss(logits, targets, b["margins"], 5.0, weights, reduction),
     }
 
 
@@ -143,7 +143,7 @@ def test_softmax_losses_equal_the_equations(dtype, weighted, reduction):
 @pytest.mark.parametrize("gamma", FOCAL_GAMMAS)
 def test_focal_loss_equals_the_equation_for_any_gamma(gamma):
     b = batch()
-    computed = rivals.focal_loss(b["logits"], b["targets"], gamma, reduction="none")
+    computed = losses.focal_loss(b["logits"], b["targets"], gamma, reduction="none")
     expected = focal_equation(b["logits"], b["targets"], gamma, torch.ones(4))
     torch.testing.assert_close(computed, torch.tensor(expected, dtype=torch.float64))
 
@@ -152,7 +152,7 @@ def test_focal_loss_equals_the_equation_for_any_gamma(gamma):
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_island_loss_equals_the_equation(dtype, reduction):
     b = batch(dtype=dtype)
-    computed = rivals.island_loss(b["features"], b["targets"], b["centers"], 0.7, reduction)
+    computed = losses.island_loss(b["features"], b["targets"], b["centers"], 0.7, reduction)
     samples, pairs = island_equation(b["features"], b["targets"], b["centers"], 0.7)
     samples = torch.tensor(samples, dtype=torch.float64)
     expected = {
@@ -165,7 +165,7 @@ def test_island_loss_equals_the_equation(dtype, reduction):
     close = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype], "check_dtype": False}
     torch.testing.assert_close(computed, expected, **close)
     torch.testing.assert_close(
-        rivals.island_pairs(b["centers"]), torch.tensor(pairs / 0.7, dtype=torch.float64), **close
+        losses.island_pairs(b["centers"]), torch.tensor(pairs / 0.7, dtype=torch.float64), **close
     )
 
 
@@ -175,7 +175,7 @@ def test_island_update_equals_the_equation(dtype, gamma):
     b = batch(dtype=dtype)
     features, targets, centers = b["features"], b["targets"] % 3, b["centers"]  # class 3 is absent
     before = centers.clone()
-    new = rivals.update_centers_island(features, targets, centers, gamma, 0.7)
+    new = losses.update_centers_island(features, targets, centers, gamma, 0.7)
     expected = island_update_equation(features.double(), targets, centers.double(), gamma, 0.7)
     assert new.dtype == dtype
     torch.testing.assert_close(new, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype], check_dtype=False)
@@ -187,8 +187,8 @@ def test_island_update_descends_the_loss_that_it_belongs_to():
     """Its second part is λ₁/(2(C−1)) of the gradient of the pairs: every pair occurs twice in them."""
     b = batch()
     centers = b["centers"].requires_grad_()
-    (gradient,) = torch.autograd.grad(rivals.island_pairs(centers), centers)
-    new = rivals.update_centers_island(b["features"], b["targets"], centers, 0.3, 0.7)
+    (gradient,) = torch.autograd.grad(losses.island_pairs(centers), centers)
+    new = losses.update_centers_island(b["features"], b["targets"], centers, 0.3, 0.7)
     pulled = update_centers_wen(b["features"], b["targets"], centers, 0.3)
     torch.testing.assert_close(new - pulled, -0.3 * 0.7 / (2 * 3) * gradient)
     assert not new.requires_grad
@@ -199,8 +199,8 @@ def test_repeated_island_updates_spread_the_directions():
     centers = torch.tensor([[1.0, 0.1], [1.0, 0.0], [0.9, -0.2]], dtype=torch.float64)
     for _ in range(500):
         # Every centre's own position as its only sample: nothing pulls.
-        centers = rivals.update_centers_island(centers, torch.arange(3), centers, 0.1, 1.0)
-    assert rivals.island_pairs(centers).item() == pytest.approx(3, abs=1e-6)
+        centers = losses.update_centers_island(centers, torch.arange(3), centers, 0.1, 1.0)
+    assert losses.island_pairs(centers).item() == pytest.approx(3, abs=1e-6)
 
 
 def value_and_gradient(loss, logits):
@@ -217,17 +217,17 @@ def test_degenerate_cases_equal_torch_in_value_and_gradient(weighted):
     zeros = torch.zeros(4)
     expected = value_and_gradient(F.cross_entropy(logits, targets, weight=weights), logits)
     computed = {
-        "focal γ = 0": rivals.focal_loss(logits, targets, 0.0, weights, reduction),
-        "ldam Δ = 0": rivals.ldam_loss(logits, targets, zeros, 30.0, weights, reduction),
-        "ldam Δ_max = 0": rivals.ldam_loss(
-            logits, targets, rivals.ldam_margins([9, 5, 2, 1], 0.0), 30.0, weights, reduction
+        "focal γ = 0": losses.focal_loss(logits, targets, 0.0, weights, reduction),
+        "ldam Δ = 0": losses.ldam_loss(logits, targets, zeros, 30.0, weights, reduction),
+        "ldam Δ_max = 0": losses.ldam_loss(
+            logits, targets, losses.ldam_margins([9, 5, 2, 1], 0.0), 30.0, weights, reduction
         ),
     }
     if not weighted:
-        flat = rivals.effective_number_weights([9, 5, 2, 1], beta=0.0).double()
+        flat = losses.effective_number_weights([9, 5, 2, 1], beta=0.0).double()
         computed |= {
-            "τ = 0": rivals.logit_adjusted_loss(logits, targets, b["counts"], 0.0),
-            "equal counts": rivals.logit_adjusted_loss(logits, targets, torch.full((4,), 7.0), 1.0),
+            "τ = 0": losses.logit_adjusted_loss(logits, targets, b["counts"], 0.0),
+            "equal counts": losses.logit_adjusted_loss(logits, targets, torch.full((4,), 7.0), 1.0),
             "β = 0": weighted_softmax_loss(logits, targets, flat, reduction),
         }
     for name, loss in computed.items():
@@ -239,7 +239,7 @@ def test_degenerate_cases_equal_torch_in_value_and_gradient(weighted):
 def test_island_without_pairs_is_center_loss():
     b = batch()
     features, centers = b["features"].requires_grad_(), b["centers"].requires_grad_()
-    ours = rivals.island_loss(features, b["targets"], centers, 0.0)
+    ours = losses.island_loss(features, b["targets"], centers, 0.0)
     theirs = center_loss(features, b["targets"], centers)
     torch.testing.assert_close(ours, theirs)
     for mine, other in zip(
@@ -247,7 +247,7 @@ def test_island_without_pairs_is_center_loss():
     ):
         torch.testing.assert_close(mine, other)
     torch.testing.assert_close(
-        rivals.update_centers_island(features, b["targets"], centers, 0.3, 0.0),
+        losses.update_centers_island(features, b["targets"], centers, 0.3, 0.0),
         update_centers_wen(features, b["targets"], centers, 0.3),
     )
 
@@ -257,7 +257,7 @@ def test_balanced_softmax_is_the_softmax_of_a_balanced_test():
     b = batch()
     powers = b["counts"] * b["logits"].exp()
     expected = -(powers / powers.sum(dim=1, keepdim=True))[torch.arange(12), b["targets"]].log().mean()
-    torch.testing.assert_close(rivals.logit_adjusted_loss(b["logits"], b["targets"], b["counts"]), expected)
+    torch.testing.assert_close(losses.logit_adjusted_loss(b["logits"], b["targets"], b["counts"]), expected)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
@@ -266,11 +266,11 @@ def test_gradients_by_differences(reduction):
     logits, features, centers = (b[name].requires_grad_() for name in ("logits", "features", "centers"))
     targets, weights = b["targets"], b["weights"]
     for function, inputs in (
-        (lambda z: rivals.focal_loss(z, targets, 2.0, weights, reduction), (logits,)),
-        (lambda z: rivals.focal_loss(z, targets, 0.3, None, reduction), (logits,)),
-        (lambda z: rivals.logit_adjusted_loss(z, targets, b["counts"], 0.7, reduction), (logits,)),
-        (lambda z: rivals.ldam_loss(z, targets, b["margins"], 5.0, weights, reduction), (logits,)),
-        (lambda x, c: rivals.island_loss(x, targets, c, 0.7, reduction), (features, centers)),
+        (lambda z: losses.focal_loss(z, targets, 2.0, weights, reduction), (logits,)),
+        (lambda z: losses.focal_loss(z, targets, 0.3, None, reduction), (logits,)),
+        (lambda z: losses.logit_adjusted_loss(z, targets, b["counts"], 0.7, reduction), (logits,)),
+        (lambda z: losses.ldam_loss(z, targets, b["margins"], 5.0, weights, reduction), (logits,)),
+        (lambda x, c: losses.island_loss(x, targets, c, 0.7, reduction), (features, centers)),
     ):
         assert torch.autograd.gradcheck(function, inputs)
         assert torch.autograd.gradgradcheck(function, inputs)
@@ -281,23 +281,23 @@ def test_effective_number_weights_equal_the_definition(beta):
     """E_n = 1 + β + … + β^{n−1}, the sum of the geometric series (Cui et al., Eq. 1 to Prop. 1)."""
     counts = [1, 3, 50, 2000]
     inverse = [1 / math.fsum(beta**power for power in range(n)) for n in counts]
-    weights = rivals.effective_number_weights(counts, beta)
+    weights = losses.effective_number_weights(counts, beta)
     assert weights.dtype == torch.float32
     torch.testing.assert_close(weights.double(), torch.tensor([4 * w / sum(inverse) for w in inverse]).double())
 
 
 def test_effective_number_weights_have_the_papers_limits():
     """Cui et al.: E_n = n for β → 1 (with n ≪ 1/(1 − β)), and E_n → N = 1/(1 − β) for n → ∞."""
-    ratio = rivals.effective_number_weights([1, 10**9], beta=0.9999)
+    ratio = losses.effective_number_weights([1, 10**9], beta=0.9999)
     assert (ratio[0] / ratio[1]).item() == pytest.approx(10_000)
-    inverse = rivals.effective_number_weights(TABLE_3, beta=1 - 1e-15)
+    inverse = losses.effective_number_weights(TABLE_3, beta=1 - 1e-15)
     torch.testing.assert_close(inverse / inverse.max(), class_weights(TABLE_3))
-    assert torch.equal(rivals.effective_number_weights(TABLE_3, beta=0.0), torch.ones(8))
+    assert torch.equal(losses.effective_number_weights(TABLE_3, beta=0.0), torch.ones(8))
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.9, 0.9999, 1 - 1e-12])
 def test_effective_number_weights_of_table_3(beta):
-    weights = rivals.effective_number_weights(TABLE_3, beta)
+    weights = losses.effective_number_weights(TABLE_3, beta)
     assert weights.sum().item() == pytest.approx(8)
     order = torch.tensor(TABLE_3).argsort()
     assert (weights[order].diff() <= 0).all()  # the rarer, the heavier
@@ -305,12 +305,12 @@ def test_effective_number_weights_of_table_3(beta):
 
 @pytest.mark.parametrize("counts", [torch.tensor(TABLE_3), torch.tensor(TABLE_3).numpy(), tuple(TABLE_3)])
 def test_any_vector_of_counts_is_taken(counts):
-    assert torch.equal(rivals.effective_number_weights(counts), rivals.effective_number_weights(TABLE_3))
-    assert torch.equal(rivals.ldam_margins(counts), rivals.ldam_margins(TABLE_3))
+    assert torch.equal(losses.effective_number_weights(counts), losses.effective_number_weights(TABLE_3))
+    assert torch.equal(losses.ldam_margins(counts), losses.ldam_margins(TABLE_3))
 
 
 def test_margins_of_table_3():
-    margins = rivals.ldam_margins(TABLE_3, max_margin=0.4)
+    margins = losses.ldam_margins(TABLE_3, max_margin=0.4)
     assert margins.dtype == torch.float32
     assert margins[7].item() == pytest.approx(0.4)
     constant = [margin * n**0.25 for margin, n in zip(margins.tolist(), TABLE_3, strict=True)]
@@ -321,7 +321,7 @@ def test_margins_of_table_3():
 def test_focal_loss_at_extreme_logits(gamma):
     targets = torch.tensor([0, 1])
     logits = torch.tensor([[100.0, -100.0], [100.0, -100.0]], requires_grad=True)
-    loss = rivals.focal_loss(logits, targets, gamma, reduction="none")
+    loss = losses.focal_loss(logits, targets, gamma, reduction="none")
     assert loss.tolist() == [0, 200]  # surely right, surely wrong
     (gradient,) = torch.autograd.grad(loss.sum(), logits, create_graph=True)
     torch.testing.assert_close(gradient, torch.tensor([[0.0, 0.0], [1.0, -1.0]]))
@@ -332,7 +332,7 @@ def test_focal_loss_at_extreme_logits(gamma):
 def test_focal_gradient_of_a_sample_that_is_certain_to_rounding():
     """p = 1 − 1e−22, which rounds to 1: 0^(γ−1) is where a power of 1 − p has its infinite derivative."""
     logits = torch.tensor([[50.66, 0.0]], dtype=torch.float64, requires_grad=True)
-    loss = rivals.focal_loss(logits, torch.tensor([0]), 0.1)
+    loss = losses.focal_loss(logits, torch.tensor([0]), 0.1)
     (gradient,) = torch.autograd.grad(loss, logits)
     assert gradient.isfinite().all()
     assert gradient.abs().max() < 1e-20
@@ -342,8 +342,8 @@ def test_focal_gradient_of_a_sample_that_is_certain_to_rounding():
 def test_other_losses_at_extreme_logits():
     targets, counts = torch.tensor([0, 1]), torch.tensor([1.0, 1e6])
     logits = torch.tensor([[100.0, -100.0], [100.0, -100.0]], requires_grad=True)
-    adjusted = rivals.logit_adjusted_loss(logits, targets, counts, reduction="none")
-    margined = rivals.ldam_loss(logits, targets, torch.tensor([0.5, 0.1]), 30.0, reduction="none")
+    adjusted = losses.logit_adjusted_loss(logits, targets, counts, reduction="none")
+    margined = losses.ldam_loss(logits, targets, torch.tensor([0.5, 0.1]), 30.0, reduction="none")
     assert adjusted.tolist() == pytest.approx([0, 200 - math.log(1e6)])
     assert margined.tolist() == pytest.approx([0, 203])
     for loss in (adjusted, margined):
@@ -355,20 +355,20 @@ def test_one_class_and_one_sample():
     b = batch(n=3, classes=1)
     logits, centers = b["logits"].requires_grad_(), b["centers"].requires_grad_()
     for gamma in FOCAL_GAMMAS:
-        value, gradient = value_and_gradient(rivals.focal_loss(logits, b["targets"], gamma), logits)
+        value, gradient = value_and_gradient(losses.focal_loss(logits, b["targets"], gamma), logits)
         assert value == 0 and torch.equal(gradient, torch.zeros(3, 1))
-    assert rivals.logit_adjusted_loss(logits, b["targets"], b["counts"]) == 0
-    assert rivals.ldam_loss(logits, b["targets"], b["margins"]) == 0
-    assert rivals.island_pairs(centers).item() == pytest.approx(0, abs=1e-12)
+    assert losses.logit_adjusted_loss(logits, b["targets"], b["counts"]) == 0
+    assert losses.ldam_loss(logits, b["targets"], b["margins"]) == 0
+    assert losses.island_pairs(centers).item() == pytest.approx(0, abs=1e-12)
     torch.testing.assert_close(
-        rivals.update_centers_island(b["features"], b["targets"], centers),
+        losses.update_centers_island(b["features"], b["targets"], centers),
         update_centers_wen(b["features"], b["targets"], centers, 0.5),
     )
 
     b = batch(n=1)
     for name, mean in softmax_losses(b).items():
         torch.testing.assert_close(mean, softmax_losses(b, reduction="sum")[name])
-    island = [rivals.island_loss(b["features"], b["targets"], b["centers"], reduction=how) for how in ("mean", "sum")]
+    island = [losses.island_loss(b["features"], b["targets"], b["centers"], reduction=how) for how in ("mean", "sum")]
     torch.testing.assert_close(*island)
 
 
@@ -376,16 +376,16 @@ def test_large_features_do_not_cancel():
     targets = torch.tensor([0, 1])
     centers = torch.tensor([[1e4, 0.0], [1e4, 1.0]])
     features = centers + torch.tensor([0.5, 0.0])
-    assert rivals.island_loss(features, targets, centers, 0.0, "none").tolist() == [0.125, 0.125]
-    assert rivals.island_pairs(centers).item() == pytest.approx(4)
-    new = rivals.update_centers_island(features, targets, centers)
+    assert losses.island_loss(features, targets, centers, 0.0, "none").tolist() == [0.125, 0.125]
+    assert losses.island_pairs(centers).item() == pytest.approx(4)
+    new = losses.update_centers_island(features, targets, centers)
     torch.testing.assert_close(new, island_update_equation(features, targets, centers, 0.5, 10.0))
-    assert rivals.island_pairs(1e4 * torch.ones(3, 512)).item() == pytest.approx(12)
+    assert losses.island_pairs(1e4 * torch.ones(3, 512)).item() == pytest.approx(12)
 
 
 def test_identical_centers_are_a_stationary_maximum():
     centers = torch.ones(3, 2, dtype=torch.float64, requires_grad=True)
-    pairs = rivals.island_pairs(centers)
+    pairs = losses.island_pairs(centers)
     assert pairs.item() == pytest.approx(12)
     assert torch.autograd.grad(pairs, centers)[0].abs().max() < 1e-12
 
@@ -396,13 +396,13 @@ def test_centers_at_the_origin_have_no_direction(zeros):
     centers = torch.tensor([[3.0, 4.0], [0.0, 2.0], [1.0, 0.0]])
     centers[:zeros] = 0
     centers.requires_grad_()
-    loss = rivals.island_loss(torch.ones(2, 2), torch.tensor([0, 0]), centers, 0.5, "sum")
+    loss = losses.island_loss(torch.ones(2, 2), torch.tensor([0, 0]), centers, 0.5, "sum")
     expected = 2 + 0.5 * 6  # the other cosines are 0
     assert loss.item() == pytest.approx(expected)
     (gradient,) = torch.autograd.grad(loss, centers, create_graph=True)
     torch.testing.assert_close(gradient[0], torch.tensor([-2.0, -2.0]))
     assert torch.autograd.grad(gradient.square().sum(), centers)[0].isfinite().all()
-    new = rivals.update_centers_island(torch.ones(2, 2), torch.tensor([0, 0]), centers, 0.5, 0.5)
+    new = losses.update_centers_island(torch.ones(2, 2), torch.tensor([0, 0]), centers, 0.5, 0.5)
     torch.testing.assert_close(new[0], torch.full((2,), 0.5 * 2 / 3))
     assert new.isfinite().all()
 
@@ -425,11 +425,11 @@ def test_laws(seed, n, classes, dim):
     turned = b | {name: b[name] @ turn for name in ("features", "centers")}
 
     def values(b):
-        island = rivals.island_loss(b["features"], b["targets"], b["centers"], 0.7)
+        island = losses.island_loss(b["features"], b["targets"], b["centers"], 0.7)
         return torch.stack([*softmax_losses(b, b["weights"], "weighted_mean").values(), island])
 
     def update(b):
-        return rivals.update_centers_island(b["features"], b["targets"], b["centers"], 0.3, 0.7)
+        return losses.update_centers_island(b["features"], b["targets"], b["centers"], 0.3, 0.7)
 
     # In one dimension cosines are ±1 and their derivative is 0, over norms that may be small.
     close = {"rtol": 1e-7, "atol": 1e-9}
@@ -445,7 +445,7 @@ def test_laws(seed, n, classes, dim):
 def test_pairs_depend_on_directions_alone(seed, factor):
     b = batch(seed)
     scales = factor * (b["weights"][:, None] + 0.1)
-    torch.testing.assert_close(rivals.island_pairs(scales * b["centers"]), rivals.island_pairs(b["centers"]))
+    torch.testing.assert_close(losses.island_pairs(scales * b["centers"]), losses.island_pairs(b["centers"]))
 
 
 def test_island_loss_depends_on_the_origin():
@@ -453,10 +453,10 @@ def test_island_loss_depends_on_the_origin():
     shift = torch.tensor([5.0, 0, 0, 0, 0, 0], dtype=torch.float64)
     features, centers = b["features"] + shift, b["centers"] + shift
     torch.testing.assert_close(
-        rivals.island_loss(features, b["targets"], centers, 0.0),
-        rivals.island_loss(b["features"], b["targets"], b["centers"], 0.0),
+        losses.island_loss(features, b["targets"], centers, 0.0),
+        losses.island_loss(b["features"], b["targets"], b["centers"], 0.0),
     )
-    assert rivals.island_pairs(centers) > rivals.island_pairs(b["centers"]) + 1
+    assert losses.island_pairs(centers) > losses.island_pairs(b["centers"]) + 1
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -466,27 +466,27 @@ def test_half_precision_is_computed_in_float32(dtype):
     exact = half | {name: half[name].float() for name in ("logits", "features")}
 
     def values(b):
-        island = rivals.island_loss(b["features"], b["targets"], b["centers"])
+        island = losses.island_loss(b["features"], b["targets"], b["centers"])
         return softmax_losses(b, b["weights"]) | {"island": island}
 
     for name in ("logits", "features"):
         half[name].requires_grad_()
     with torch.autocast("cpu", dtype=dtype):
         computed = values(half)
-        moved = rivals.update_centers_island(half["features"], b["targets"], b["centers"])
+        moved = losses.update_centers_island(half["features"], b["targets"], b["centers"])
     for name, expected in values(exact).items():
         assert computed[name].dtype == torch.float32
         torch.testing.assert_close(computed[name], expected)
     sum(computed.values()).backward()
     assert half["logits"].grad.isfinite().all() and half["features"].grad.isfinite().all()
     assert moved.dtype == torch.float32
-    torch.testing.assert_close(moved, rivals.update_centers_island(exact["features"], b["targets"], b["centers"]))
+    torch.testing.assert_close(moved, losses.update_centers_island(exact["features"], b["targets"], b["centers"]))
 
     half_centers = b["centers"].to(dtype)
-    assert rivals.island_pairs(half_centers).dtype == torch.float32
-    assert rivals.update_centers_island(half["features"], b["targets"], half_centers).dtype == dtype
+    assert losses.island_pairs(half_centers).dtype == torch.float32
+    assert losses.update_centers_island(half["features"], b["targets"], half_centers).dtype == dtype
     # 300² is beyond float16, whose largest number is 65504.
-    assert rivals.island_pairs(torch.full((2, 512), 300.0).to(dtype)).item() == pytest.approx(4)
+    assert losses.island_pairs(torch.full((2, 512), 300.0).to(dtype)).item() == pytest.approx(4)
 
 
 GOOD = batch(dtype=torch.float32)
@@ -526,13 +526,13 @@ NAN, INFINITY = float("nan"), float("inf")
 )
 def test_bad_input_is_refused_in_one_line(function, names, change, message):
     arguments = {name: GOOD[name] for name in names.split()}
-    getattr(rivals, function)(**arguments)
+    getattr(losses, function)(**arguments)
     with pytest.raises(InputError, match=message) as error:
-        getattr(rivals, function)(**arguments | change)
+        getattr(losses, function)(**arguments | change)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("function", [rivals.effective_number_weights, rivals.ldam_margins])
+@pytest.mark.parametrize("function", [losses.effective_number_weights, losses.ldam_margins])
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
@@ -551,7 +551,7 @@ def test_bad_counts_are_refused(function, counts, message):
 def test_bad_parameters_of_weights_and_margins_are_refused():
     for beta in (1, 1.5, -0.1, NAN):
         with pytest.raises(InputError, match="0 ≤ β < 1"):
-            rivals.effective_number_weights(TABLE_3, beta)
+            losses.effective_number_weights(TABLE_3, beta)
     for max_margin in (-0.1, NAN, INFINITY):
         with pytest.raises(InputError, match="max_margin ≥ 0"):
-            rivals.ldam_margins(TABLE_3, max_margin)
+            losses.ldam_margins(TABLE_3, max_margin)

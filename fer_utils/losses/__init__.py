@@ -5,6 +5,7 @@
 
 from fer_utils.losses.centers import center_separation, update_centers, update_centers_wen
 from fer_utils.losses.functional import center_loss, class_weights, weighted_cluster_loss, weighted_softmax_loss
+from fer_utils.losses.island import island_loss, island_pairs, update_centers_island
 from fer_utils.losses.joint import DEFAULT_REDUCTION, LOSS_NAMES, PAPER_LOSSES, RIVALS, JointLoss, make_loss
 from fer_utils.losses.modules import CENTER_INITS, CENTER_UPDATES, CenterLoss, WeightedClusterLoss, WeightedSoftmaxLoss
 from fer_utils.losses.reduction import REDUCTIONS
@@ -12,12 +13,9 @@ from fer_utils.losses.rival_modules import FocalLoss, IslandLoss, LDAMLoss, Logi
 from fer_utils.losses.rivals import (
     effective_number_weights,
     focal_loss,
-    island_loss,
-    island_pairs,
     ldam_loss,
     ldam_margins,
     logit_adjusted_loss,
-    update_centers_island,
 )
 
 __all__ = [

@@ -32,16 +32,28 @@ def check_batch(features: Tensor, targets: Tensor, centers: Tensor, weights: Ten
 
 
 def check_weights(weights: Tensor | None, classes: int) -> None:
-    """Raise `InputError` unless `weights` is None or a floating (C,)."""
-    if weights is None:
-        return
-    if weights.shape != (classes,) or not weights.is_floating_point():
+    """Raise `InputError` unless `weights` is None or a floating (C,), all > 0."""
+    if weights is not None:
+        check_per_class("weights", weights, classes)
+
+
+def check_per_class(name: str, values: Tensor, classes: int, zero_allowed: bool = False) -> None:
+    """Raise `InputError` unless `values` is a floating (C,), all > 0 (or ≥ 0)."""
+    if values.shape != (classes,) or not values.is_floating_point():
         raise InputError(
-            f"expected weights of shape ({classes},), floating point, one a class; "
-            f"found {tuple(weights.shape)} of {weights.dtype}"
+            f"expected {name} of shape ({classes},), floating point, one a class; "
+            f"found {tuple(values.shape)} of {values.dtype}"
         )
-    if _values_are_free(weights) and not ((weights > 0) & weights.isfinite()).all():
-        raise InputError(f"expected weights > 0, one a class; found {weights.tolist()}")
+    if _values_are_free(values):
+        in_range = (values >= 0 if zero_allowed else values > 0) & values.isfinite()
+        if not in_range.all():
+            raise InputError(f"expected {name} {'≥' if zero_allowed else '>'} 0, one a class; found {values.tolist()}")
+
+
+def check_not_negative(name: str, value: float) -> None:
+    """Raise `InputError` unless 0 ≤ value < ∞."""
+    if not 0 <= value < float("inf"):
+        raise InputError(f"expected {name} ≥ 0; found {value!r}")
 
 
 def check_alpha(alpha: float) -> None:

@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn, ones_like
 
-from fer_utils.errors import InputError, check_choice
+from fer_utils.errors import check_choice
+from fer_utils.losses import checks
 from fer_utils.losses.functional import class_weights
 from fer_utils.losses.modules import CenterLoss, WeightedClusterLoss, WeightedSoftmaxLoss
 from fer_utils.losses.rival_modules import FocalLoss, IslandLoss, LDAMLoss, LogitAdjustedLoss
@@ -137,8 +138,7 @@ def make_loss(
     weights = class_weights(counts)
     if cluster_weight is None:
         cluster_weight = CLUSTER_WEIGHTS.get(name, 0.0)
-    if not cluster_weight >= 0:
-        raise InputError(f"expected cluster_weight (λ) ≥ 0; found {cluster_weight!r}")
+    checks.check_not_negative("cluster_weight (λ)", cluster_weight)
 
     centers = {
         "gamma": gamma,

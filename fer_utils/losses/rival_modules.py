@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from fer_utils.errors import InputError, check_choice
-from fer_utils.losses import distributed, rivals
+from fer_utils.losses import checks, distributed, island, rivals
 from fer_utils.losses.functional import class_weights
 from fer_utils.losses.modules import CenterLoss
 from fer_utils.losses.reduction import REDUCTIONS, reduce_over_processes
@@ -41,8 +41,7 @@ class FocalLoss(_Softmax):
 
     def __init__(self, num_classes: int, focal_gamma: float = 2.0, reduction: str = "mean"):
         super().__init__(torch.ones(num_classes), reduction)
-        if not focal_gamma >= 0:
-            raise InputError(f"expected focal_gamma ≥ 0; found {focal_gamma!r}")
+        checks.check_not_negative("focal_gamma (γ)", focal_gamma)
         self.focal_gamma = focal_gamma
 
     def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -64,8 +63,7 @@ class LogitAdjustedLoss(_Softmax):
 
     def __init__(self, counts, tau: float = 1.0, reduction: str = "mean"):
         super().__init__(torch.ones_like(class_weights(counts)), reduction)
-        if not tau >= 0:
-            raise InputError(f"expected tau ≥ 0; found {tau!r}")
+        checks.check_not_negative("tau (τ)", tau)
         self.tau = tau
         self.register_buffer("counts", torch.as_tensor(counts, dtype=torch.float32))
 
@@ -131,8 +129,7 @@ class IslandLoss(CenterLoss):
 
     def __init__(self, num_classes: int, embedding_dim: int, island_weight: float = 10.0, **options):
         super().__init__(num_classes, embedding_dim, **options)
-        if not island_weight >= 0:
-            raise InputError(f"expected island_weight (λ₁) ≥ 0; found {island_weight!r}")
+        checks.check_not_negative("island_weight (λ₁)", island_weight)
         self.island_weight = island_weight
 
     def _losses(self, features: Tensor, targets: Tensor) -> Tensor:
@@ -141,8 +138,8 @@ class IslandLoss(CenterLoss):
             distributed.mean_over_processes(torch.tensor(float(len(features)), device=features.device))
             * distributed.processes()
         )
-        pairs = rivals.island_pairs(self.centers)
+        pairs = island.island_pairs(self.centers)
         return super()._losses(features, targets) + self.island_weight * pairs / share
 
     def _moved_centers(self, features: Tensor, targets: Tensor) -> Tensor:
-        return rivals.update_centers_island(features, targets, self.centers, self.gamma, self.island_weight)
+        return island.update_centers_island(features, targets, self.centers, self.gamma, self.island_weight)

@@ -104,8 +104,8 @@ def figure_playground(traces: dict, title: str = "") -> Figure:
     widest = max(len(name) for trace in traces.values() for name in trace.names)
     names = (0.32 + 0.05 * widest) / PAGE_WIDTH  # what the names beside the bars take of the width
     if columns == 1:
-        figure = Figure((0.9 * PAGE_WIDTH, 2.9), layout="none")
-        places = [((0.075, 0.14, 0.52, 0.76), (0.64 + names, 0.14, 0.34 - names, 0.76))]
+        figure = Figure((0.85 * PAGE_WIDTH, 2.6), layout="none")
+        places = [((0.08, 0.155, 0.51, 0.745), (0.63 + names, 0.155, 0.355 - names, 0.745))]
     else:
         height = 3.2 + 0.13 * max(len(trace.names) for trace in traces.values())
         figure = Figure((PAGE_WIDTH, height), layout="none")

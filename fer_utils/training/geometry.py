@@ -7,8 +7,8 @@ from torch import Tensor
 
 from fer_utils.losses.centers import center_separation, sum_by_class
 
-# A quantity that fell below this share of the largest it has been counts as fallen to zero.
-COLLAPSED = 0.05
+# A quantity that fell below this share of what it was counts as fallen to zero.
+COLLAPSED = 0.1
 
 
 class CollapseWarning(UserWarning):
@@ -27,8 +27,8 @@ def embedding_geometry(features: Tensor, targets: Tensor, classes: int) -> dict[
         `embedding_norm`: mean ‖x‖; `within_distance`: mean distance of a feature to its class's mean;
         `between_distance`: root mean square distance between the class means (NaN with a single class).
 
-    >>> embedding_geometry(torch.tensor([[0.0, 1.0], [0.0, 3.0], [4.0, 2.0]]), torch.tensor([0, 0, 2]), classes=3)
-    {'embedding_norm': 2.8240454196929932, 'within_distance': 0.6666666865348816, 'between_distance': 4.0}
+    >>> embedding_geometry(torch.tensor([[0.0, 3.0], [0.0, 5.0], [3.0, 4.0]]), torch.tensor([0, 0, 2]), classes=3)
+    {'embedding_norm': 4.333333492279053, 'within_distance': 0.6666666865348816, 'between_distance': 3.0}
     """
     means, present = _class_means(features, targets, classes)
     return {
@@ -72,21 +72,20 @@ def collapse(history: list[dict], first_norm: float) -> str | None:
         history: a row an epoch, of `embedding_geometry`'s values.
         first_norm: mean embedding norm of the very first training batch, before any step.
 
-    >>> collapse([{"embedding_norm": 0.1, "between_distance": 0.01}], first_norm=4.0)[:67]
-    'the embedding collapsed in epoch 1: its mean norm fell to 0.1, 2 % of'
+    >>> collapse([{"embedding_norm": 0.1, "between_distance": 0.01}], first_norm=4.0)[:71]
+    'the embedding collapsed in epoch 1: its mean norm fell to 0.1, 2.5 % of'
     >>> collapse([{"embedding_norm": 3.0, "between_distance": 0.01}], first_norm=4.0) is None
     True
     """
-    series = {
-        "mean norm": [first_norm, *(row["embedding_norm"] for row in history)],
-        "distance between the class means": [row["between_distance"] for row in history],
-    }
-    for what, values in series.items():
-        highest = max((value for value in values if not math.isnan(value)), default=math.nan)
-        if values[-1] < COLLAPSED * highest:
+    widest = max(row["between_distance"] for row in history)
+    # No wider than the untrained embedding was long: one that blew up and came back has not collapsed.
+    healthy = {"mean norm": first_norm, "distance between the class means": min(widest, first_norm)}
+    last = (history[-1]["embedding_norm"], history[-1]["between_distance"])
+    for (what, was), now in zip(healthy.items(), last, strict=True):
+        if now < COLLAPSED * was:
             return (
-                f"the embedding collapsed in epoch {len(history)}: its {what} fell to {values[-1]:.2g}, "
-                f"{100 * values[-1] / highest:.2g} % of {highest:.2g}. A term with centres pulls all features to one "
+                f"the embedding collapsed in epoch {len(history)}: its {what} fell to {now:.2g}, "
+                f"{100 * now / was:.2g} % of {was:.2g}. A term with centres pulls all features to one "
                 "point: use center_init='class_means' and embedding_activation='none', lower cluster_weight (λ), or "
                 "set embedding_norm='batch'; without such a term, lower learning_rate"
             )

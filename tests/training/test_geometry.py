@@ -39,6 +39,8 @@ def test_both_ways_to_collapse_are_named_with_what_to_change():
     assert "epoch 2" in shrunk and "mean norm fell to 0.1" in shrunk and "center_init='class_means'" in shrunk
     merged = collapse([healthy, {"embedding_norm": 5.0, "between_distance": 0.01}], first_norm=4.0)
     assert "distance between the class means" in merged and "cluster_weight" in merged
+    blown_up = {"embedding_norm": 3000.0, "between_distance": 900.0}
+    assert collapse([blown_up, healthy], first_norm=4.0) is None  # it came back
 
 
 def test_a_collapsing_run_warns_and_says_so_in_its_record(tmp_path):
