@@ -83,7 +83,7 @@ def figure_variants(runs: pd.DataFrame, reference: str | None = None, metric: st
 DIAGNOSTICS = {
     "embedding_norm": "mean embedding norm",
     "between_distance": "distance between class means",
-    "center_movement": "movement of the centres in the epoch",
+    "center_movement": "movement of the centres",
 }
 
 
@@ -99,7 +99,7 @@ def figure_diagnostics(history: pd.DataFrame, runs: pd.DataFrame, setting: str) 
     >>> runs = pd.DataFrame({"run": ["r"], "setting": ["x"], "variant": ["a"]})
     >>> history = pd.DataFrame({"run": ["r"], "epoch": [1], **dict.fromkeys(DIAGNOSTICS, [2.0])})
     >>> [ax.get_ylabel() for ax in figure_diagnostics(history, runs, "x").axes]
-    ['mean embedding norm', 'distance between class means', 'movement of the centres in the epoch']
+    ['mean embedding norm', 'distance between class means', 'movement of the centres']
     """
     own = runs[runs["setting"] == setting]
     table = history.merge(own[["run", "variant"]], on="run")
