@@ -151,7 +151,7 @@ def train(
     gamma: float = 1.0,
     rule: str = "paper",
     center_init: str = "class_means",
-    steps: int = 40,
+    steps: int = 25,
     batch_size: int = 100,
     seed: int = 0,
 ) -> Trace:

@@ -34,7 +34,7 @@ def explore(draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> ipywi
 
     def update(_=None) -> None:
         figure, png = draw(**{name: control.value for name, control in controls.items()}), io.BytesIO()
-        figure.savefig(png, format="png", dpi=100)
+        figure.savefig(png, format="png", dpi=80)  # a move of a slider must not wait
         picture.value = png.getvalue()
 
     for control in controls.values():
