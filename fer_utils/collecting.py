@@ -34,7 +34,7 @@ def collect(study: Study, names: list[str], root: Path) -> Path:
     first = {}  # setting → its first run; they differ in seed and loss, not in data
     for name in names:
         run = Run(study.name, name, root)
-        measured, params = run.read_json("metrics.json"), run.params
+        measured, params = {"collapsed": False, **run.read_json("metrics.json")}, dataclasses.asdict(run.resolved)
         if name == "identity":  # no row of the paper's tables
             continue
         rows.append(_row(study, run, params, measured))

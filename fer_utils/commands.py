@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fer_utils import collecting, paper, studies
 from fer_utils.errors import InputError, check_choice
-from fer_utils.runs import Run, RunParameters, project_root
+from fer_utils.runs import Run, RunParameters, located, project_root
 
 STOPPED = "stopped: "  # begins the one line that says why; `study` finds it in the graph's log
 
@@ -69,7 +69,7 @@ def _check_data(study: str, runs: dict[str, RunParameters], root: Path, identity
     waiting = [params for name, params in runs.items() if not Run(study, name, root).finished]
     for params in waiting:
         given = params.weights not in ("none", "imagenet", identity)
-        if given and not Path(params.weights).is_file():
+        if given and not located(params.weights, root).is_file():
             raise InputError(f"expected a file of pre-trained weights, found none at {params.weights}")
     real = [params for params in waiting if params.dataset != "synthetic"]
     if real:
@@ -124,6 +124,12 @@ def print_table(study: str, root: Path) -> None:
         print(f"\nTable {path.stem[-1]}, per cent. Ours: {', '.join(ran['ran'].unique())}\n")
         print(ours.to_string(index=False))
         print("\n* on AffectNet, 224 px, 283,651 training images: another task; compare the order of the losses")
+    for path in folder.glob("variants.csv"):
+        compared = pd.read_csv(path)
+        numbers = ["macro_recall", "accuracy", "f1", "difference", "low", "high"]
+        compared[numbers] = (100 * compared[numbers]).round(1)
+        print("\nPer cent, mean over seeds; difference of macro recall to the reference with its 95 % interval\n")
+        print(compared[["setting", "variant", *numbers, "same_sign", "seeds", "collapsed"]].to_string(index=False))
     print(f"\nFigures and tables: {folder.relative_to(root)}/ (start with README.md)")
 
 

@@ -73,7 +73,9 @@ def printed_comparison(table: pd.DataFrame, reference: str, names: dict[str, str
     """
     rows = []
     for row in table.to_dict("records"):
-        beside = f"{100 * row['difference']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
+        beside = f"{100 * row['difference']:+.1f}"
+        if not math.isnan(row["low"]):
+            beside += f" [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
         rows.append({
             "Setting": row["setting"].replace("_", ", "),
             "Variant": (names or {}).get(row["variant"], row["variant"].replace("_", " ")),

@@ -109,6 +109,12 @@ class RunParameters:
         check_choice("classifier", resolved.classifier, ("linear", "cosine"))
         if resolved.loss == "ldam_drw" and resolved.classifier != "cosine":
             raise InputError("loss 'ldam_drw' puts margins on cosines and needs classifier='cosine', got 'linear'")
+        last = (resolved.epochs - 1) / resolved.epochs  # share of the training that is done before the last epoch
+        if resolved.loss == "ldam_drw" and last < resolved.drw_start < 1:
+            raise InputError(
+                f"with {resolved.epochs} epochs and drw_start={resolved.drw_start} the deferred weights of 'ldam_drw' "
+                f"would never count; lower drw_start to {last:.2g} (or set 1 for plain LDAM)"
+            )
         return resolved
 
     def _check_type(self, field: dataclasses.Field) -> None:

@@ -104,6 +104,12 @@ class Run:
     def params(self) -> dict:
         return yaml.safe_load(self.require("params.yaml").read_text())
 
+    @property
+    def resolved(self) -> RunParameters:
+        """The run's parameters; one that it did not know yet, being older, counts as its default."""
+        known = {field.name for field in dataclasses.fields(RunParameters)}
+        return RunParameters(**{name: value for name, value in self.params.items() if name in known}).resolve()
+
     @contextlib.contextmanager
     def locked(self):
         """Hold the run for this process; the lock ends with the process, however it ends.
@@ -122,15 +128,10 @@ class Run:
             yield
 
     def check_same(self, params: RunParameters) -> None:
-        """Raise `InputError` where the folder holds a run that was begun with other parameters or weights.
-
-        A parameter that the folder's run did not know yet counts as its default.
-        """
+        """Raise `InputError` where the folder holds a run that was begun with other parameters or weights."""
         if not self.begun:
             return
-        known = {field.name for field in dataclasses.fields(RunParameters)}
-        found = RunParameters(**{name: value for name, value in self.params.items() if name in known})
-        found, wanted = dataclasses.asdict(found.resolve()), dataclasses.asdict(params)
+        found, wanted = dataclasses.asdict(self.resolved), dataclasses.asdict(params)
         changed = [
             f"{name}: {found[name]!r} → {wanted[name]!r}"
             for name in sorted(wanted)

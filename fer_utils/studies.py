@@ -60,7 +60,8 @@ class Study:
     @property
     def names(self) -> list[str]:
         """Names of the runs, in the order in which they are to be run; pre-training first."""
-        sources = [*self.weights.values(), *(values.get("weights") for values in self.settings.values())]
+        groups = (self.parameters, *self.settings.values(), *self.variants.values())
+        sources = [*self.weights.values(), *(group.get("weights") for group in groups)]
         identity = ["identity"] if "identity" in sources else []
         return identity + [run_name(*key) for key in self._cases]
 
@@ -89,7 +90,7 @@ class Study:
         found, cases = {}, {run_name(*key): key for key in self._cases}
         for name in self.names:
             if name == "identity":
-                values = {**self.parameters, "target": "subject", "loss": "softmax", **self.identity}
+                values = {**self.parameters, "target": "subject", "loss": "softmax", "weights": "none", **self.identity}
                 values["architecture"] = self.architectures.get("se_resnet50", "se_resnet50")
             elif self.models:
                 values = self._model(*cases[name], weights)
@@ -176,6 +177,8 @@ def load(name: str, root: Path) -> Study:
             f"experiments/{name}.yaml: expected the fields title, note and models (or variants); "
             f"{missing[0]} is missing"
         )
+    if content.get("variants", {"one": {}}) == {}:
+        raise InputError(f"experiments/{name}.yaml: expected at least one variant, found none")
     if "models" in content and "variants" in content:
         raise InputError(f"experiments/{name}.yaml: expected models or variants, found both")
     for key in ("parameters", "pretrained", "scratch", "identity", "weights", "architectures", "variants", "settings"):
@@ -194,7 +197,7 @@ def load(name: str, root: Path) -> Study:
         check_names(content.get(group, {}))
     for key in ("variants", "settings"):
         for part, values in content.get(key, {}).items():
-            if not isinstance(values, dict) or not re.fullmatch("[a-z0-9_]+", str(part)):
+            if not isinstance(values, dict) or not isinstance(part, str) or not re.fullmatch("[a-z0-9_]+", part):
                 raise InputError(
                     f"experiments/{name}.yaml, {key}: expected a name of a–z, 0–9 and _ with run parameters, "
                     f"found {part!r}: {values!r}"

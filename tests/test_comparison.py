@@ -41,7 +41,7 @@ def test_differences_and_intervals_are_those_of_scipys_paired_t_test(metric):
 def test_one_seed_has_no_interval_and_a_missing_seed_is_named():
     single = comparison.compare_variants(made_up(seeds=[0]), "a")
     assert single["low"].isna().all() and single["difference"].notna().all()
-    assert "nan" not in comparison.printed_comparison(single, "a").to_string().replace("[+nan, +nan]", "")
+    assert "nan" not in comparison.printed_comparison(single, "a").to_string()
     with pytest.raises(InputError, match=r"same seeds of c and a in setting 'real', found \[0, 1\] and \[0, 1, 2\]"):
         comparison.compare_variants(made_up().query("run != 'real-c-2'"), "a")
     with pytest.raises(InputError, match="unknown reference 'z'"):

@@ -81,6 +81,25 @@ def test_every_variant_runs_under_every_setting_and_seed(tmp_path):
     assert (real.loss, real.tau) == ("logit_adjusted", 0.5)
 
 
+def test_identity_may_stand_with_the_parameters_or_a_variant(tmp_path):
+    for place in ("parameters", "variants"):
+        weights = {"weights": "identity"}
+        changes = {place: weights if place == "parameters" else {"a": weights}, "settings": {}, "reference": ""}
+        planned = variants(tmp_path, **changes).runs()
+        assert list(planned)[0] == "identity" and planned["identity"].weights == "none"
+
+
+def test_results_of_a_run_older_than_a_parameter_hold_its_default(tmp_path):
+    plan = variants(tmp_path, settings={}, seeds=[0])
+    for params in plan.runs().values():
+        write_run(tmp_path, params)
+        path = runs.Run("tiny", params.run, tmp_path).path("params.yaml")
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if not line.startswith(("classifier", "island_weight"))))
+    table = pd.read_csv(collecting.collect(plan, plan.names, tmp_path) / "runs.csv")
+    assert table["classifier"].eq("linear").all() and table["island_weight"].eq(10).all()
+
+
 def test_results_of_variants_name_setting_and_variant(tmp_path):
     plan = variants(tmp_path, settings={})
     assert plan.names == ["plain-seed0", "adjusted-seed0", "plain-seed1", "adjusted-seed1"]
@@ -115,6 +134,8 @@ def test_given_weights_are_a_file_or_a_folder_with_one_for_each_base(tmp_path):
         ({"title": "t", "note": "n", "models": [1], "parameters": {"epoch": 1}}, "'epoch'; did you mean 'epochs'"),
         ({"title": "t", "note": "n", "models": [21]}, "unknown model 21"),
         ({"title": "t", "note": "n", "models": [1], "variants": {"a": {}}}, "expected models or variants, found both"),
+        ({"title": "t", "note": "n", "variants": {}}, "expected at least one variant"),
+        ({"title": "t", "note": "n", "variants": {1: {}}}, "expected a name of a–z, 0–9 and _"),
         ({"title": "t", "note": "n", "variants": {"a b": {}}}, "expected a name of a–z, 0–9 and _"),
         ({"title": "t", "note": "n", "variants": {"a": {"loss": "sofmax"}}}, "run a-seed0: unknown loss 'sofmax'"),
         ({"title": "t", "note": "n", "variants": {"a": {"taux": 1}}}, "unknown parameter 'taux'"),

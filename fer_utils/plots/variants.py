@@ -1,5 +1,7 @@
 """Variants of a study in one picture: a panel a setting, a row a variant, a point a seed."""
 
+from string import ascii_lowercase
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -59,11 +61,11 @@ def figure_variants(runs: pd.DataFrame, reference: str | None = None, metric: st
     columns = min(len(groups), 2)
     lines = -(-len(groups) // columns)
     figure = new_figure(PAGE_WIDTH, 0.75 + lines * (0.55 + 0.19 * runs["variant"].nunique()))
-    axes = figure.subplots(lines, columns, sharey=True, squeeze=False).flat
-    for letter, (setting, own), ax in zip("abcdefgh", groups, axes, strict=False):
+    axes = list(figure.subplots(lines, columns, sharey=True, squeeze=False).flat)
+    for letter, (setting, own), ax in zip(ascii_lowercase, groups, axes, strict=False):
         plot_variants(own, ax, metric, reference)
         ax.set_title(f"({letter}) {setting.replace('_', ', ')}", loc="left")
-    for ax in list(axes)[len(groups) :]:
+    for ax in axes[len(groups) :]:
         ax.remove()
     handles = [
         Line2D([], [], marker="o", color=POINT, markersize=4, linestyle="none", label="one seed"),

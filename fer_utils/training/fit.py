@@ -88,7 +88,7 @@ def _complete(run: Run, params: RunParameters, on_epoch: Callable[[pd.DataFrame]
         {
             "best_epoch": record.best["epoch"],
             **{f"{split}_images": int(splits.get(split, 0)) for split in ("train", "validation", "test")},
-            "collapsed": any(row["collapsed"] for row in record.history),
+            "collapsed": any(row.get("collapsed", False) for row in record.history),
             "leaks_removed": int(manifest.attrs.get("leaks_removed", 0)),
             "seconds": round(sum(row["seconds"] for row in record.history), 1),
             **results,

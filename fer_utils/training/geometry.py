@@ -77,7 +77,7 @@ def collapse(history: list[dict], first_norm: float) -> str | None:
     >>> collapse([{"embedding_norm": 3.0, "between_distance": 0.01}], first_norm=4.0) is None
     True
     """
-    widest = max(row["between_distance"] for row in history)
+    widest = max(row.get("between_distance", 0.0) for row in history)
     # No wider than the untrained embedding was long: one that blew up and came back has not collapsed.
     healthy = {"mean norm": first_norm, "distance between the class means": min(widest, first_norm)}
     last = (history[-1]["embedding_norm"], history[-1]["between_distance"])

@@ -18,6 +18,9 @@ class ExpressionModule(LightningModule):
         self.network, self.loss, self.params = network, loss, params
         self.register_buffer("first_norm", torch.tensor(float("nan")))  # mean embedding norm of the very first batch
 
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["state_dict"].setdefault("first_norm", self.first_norm)  # a checkpoint older than this buffer
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, H, W) normalised images → logits (N, C) and features (N, D)."""
         return self.network(images.contiguous(memory_format=torch.channels_last))
@@ -46,7 +49,8 @@ class ExpressionModule(LightningModule):
             self._waiting.clear()
         self._train_sum += self._over_images(loss.detach(), targets)
         self._train_count += len(targets)
-        return loss
+        # Lightning divides by the batches of a step: right for means, while a sum stays a sum.
+        return loss * self.params.accumulate if self.params.reduction == "sum" else loss
 
     def _over_images(self, loss: Tensor, targets: Tensor) -> Tensor:
         return loss if self.params.reduction == "sum" else loss * len(targets)

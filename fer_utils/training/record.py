@@ -41,7 +41,7 @@ class Record(Callback):
     def on_train_epoch_end(self, trainer, module) -> None:
         row = {"epoch": trainer.current_epoch + 1, **module.epoch_record()}
         found = collapse([*self.history, row], float(module.first_norm))
-        if found and not any(earlier["collapsed"] for earlier in self.history):
+        if found and not any(earlier.get("collapsed", False) for earlier in self.history):
             warnings.warn(CollapseWarning(found), stacklevel=1)
         seconds = round(time.perf_counter() - self._started, 3)
         self.history.append({**row, "collapsed": bool(found), "seconds": seconds})

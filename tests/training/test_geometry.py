@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fer_utils import runs
+from fer_utils.errors import InputError
 from fer_utils.training import fit
 from fer_utils.training.geometry import CollapseWarning, center_geometry, collapse, embedding_geometry
 
@@ -82,9 +83,15 @@ def test_a_search_never_sees_the_test_split(tmp_path):
     assert run.read_json("metrics.json")["test_images"] == 0
 
 
+def test_deferred_weights_that_would_never_count_are_refused():
+    with pytest.raises(InputError, match="with 4 epochs and drw_start=0.8 .* lower drw_start to 0.75"):
+        runs.parameters({"loss": "ldam_drw", "epochs": 4})
+    assert runs.parameters({"loss": "ldam_drw", "epochs": 4, "drw_start": 0.75}).drw_start == 0.75
+
+
 @pytest.mark.parametrize("loss", ["island_softmax", "focal", "class_balanced", "logit_adjusted", "ldam_drw"])
 def test_rivals_train_in_the_same_program(loss, tmp_path):
-    run = fit(runs.parameters({**TINY, "loss": loss}), root=tmp_path)
+    run = fit(runs.parameters({**TINY, "loss": loss, "drw_start": 0.5}), root=tmp_path)
     assert run.finished and np.isfinite(pd.read_csv(run.path("history.csv"))["train_loss"]).all()
     assert run.path("centers.npy").is_file() == (loss == "island_softmax")
     assert run.params["classifier"] == ("cosine" if loss == "ldam_drw" else "linear")
