@@ -100,7 +100,7 @@ def test_two_processes_equal_one_with_the_whole_batch(tmp_path):
                 assert same, f"{case}, {name}: {found} instead of {expected}"
 
 
-@pytest.mark.parametrize("case", CASES, ids="-".join)
+@pytest.mark.parametrize("case", CASES[::2], ids="-".join)  # every loss, every reading
 def test_compiles_without_a_graph_break(case):
     torch._dynamo.reset()  # every case is compiled anew, not counted as a recompilation of the last
     plain, compiled = make(*case), make(*case)
