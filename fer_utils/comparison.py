@@ -63,13 +63,13 @@ def _paired(differences: pd.Series) -> dict:
     return {"difference": mean, "low": mean - half, "high": mean + half, "same_sign": same}
 
 
-def printed_comparison(table: pd.DataFrame, reference: str, names: dict[str, str] | None = None) -> pd.DataFrame:
+def printed_comparison(table: pd.DataFrame, reference: str, metric: str = "macro_recall") -> pd.DataFrame:
     """`compare_variants` as a paper prints it: per cent, mean ± standard deviation over seeds, differences in points.
 
     Args:
         table: what `compare_variants` returns.
         reference: its reference.
-        names: what to call variants; default their own names with spaces.
+        metric: its metric.
     """
     rows = []
     for row in table.to_dict("records"):
@@ -78,9 +78,9 @@ def printed_comparison(table: pd.DataFrame, reference: str, names: dict[str, str
             beside += f" [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
         rows.append({
             "Setting": row["setting"].replace("_", ", "),
-            "Variant": (names or {}).get(row["variant"], row["variant"].replace("_", " ")),
+            "Variant": row["variant"].replace("_", " "),
             **{title: _mean_sd(row, name) for name, title in COMPARED.items()},
-            "Macro recall against the reference": "reference" if row["variant"] == reference else beside,
+            f"{COMPARED[metric]} against the reference": "reference" if row["variant"] == reference else beside,
             "Seeds of that sign": "" if row["variant"] == reference else f"{row['same_sign']} of {row['seeds']}",
             "Collapsed": f"{row['collapsed']} of {row['seeds']}",
         })  # fmt: skip

@@ -42,6 +42,8 @@ def test_one_seed_has_no_interval_and_a_missing_seed_is_named():
     single = comparison.compare_variants(made_up(seeds=[0]), "a")
     assert single["low"].isna().all() and single["difference"].notna().all()
     assert "nan" not in comparison.printed_comparison(single, "a").to_string()
+    compared = comparison.compare_variants(made_up(), "a", "accuracy")
+    assert "Accuracy against the reference" in comparison.printed_comparison(compared, "a", "accuracy")
     with pytest.raises(InputError, match=r"same seeds of c and a in setting 'real', found \[0, 1\] and \[0, 1, 2\]"):
         comparison.compare_variants(made_up().query("run != 'real-c-2'"), "a")
     with pytest.raises(InputError, match="unknown reference 'z'"):

@@ -37,7 +37,7 @@ class JointLoss(nn.Module):
     (tensor([0.3333, 1.0000]), None)
     """
 
-    def __init__(self, softmax: nn.Module, cluster: nn.Module | None = None, cluster_weight: float = 1.0):
+    def __init__(self, softmax: WeightedSoftmaxLoss, cluster: nn.Module | None = None, cluster_weight: float = 1.0):
         """Use `make_loss`."""
         super().__init__()
         self.softmax = softmax
@@ -58,8 +58,7 @@ class JointLoss(nn.Module):
 
     def set_progress(self, progress: float) -> None:
         """Tell the loss how much of the training is done, 0–1, before each epoch; LDAM's weights depend on it."""
-        if hasattr(self.softmax, "set_progress"):
-            self.softmax.set_progress(progress)
+        self.softmax.set_progress(progress)
 
     def forward(self, logits: Tensor, features: Tensor, targets: Tensor) -> Tensor:
         """Logits (N, C), features (N, D), targets (N,) → the joint loss: a scalar, or (N,) with reduction "none"."""

@@ -34,7 +34,7 @@ CENTER_UPDATES = ("paper", "autograd")
 
 
 class WeightedSoftmaxLoss(nn.Module):
-    """Module twin of `weighted_softmax_loss` (Eq. 1).
+    """Module twin of `weighted_softmax_loss` (Eq. 1); a rival's classification term overrides `_losses`.
 
     Args:
         weights: (C,) class weights, kept as the buffer `weights`; None means W = 1.
@@ -53,8 +53,14 @@ class WeightedSoftmaxLoss(nn.Module):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Logits (N, C) and targets (N,) → loss."""
-        losses = functional.weighted_softmax_loss(logits, targets, self.weights, "none")
-        return reduce_over_processes(losses, targets, self.weights, self.reduction)
+        return reduce_over_processes(self._losses(logits, targets), targets, self.weights, self.reduction)
+
+    def set_progress(self, progress: float) -> None:
+        """Hear before each epoch how much of the training is done, 0–1; nothing depends on it here."""
+
+    def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """(N,), weighted but not reduced."""
+        return functional.weighted_softmax_loss(logits, targets, self.weights, "none")
 
 
 class LossWithCenters(nn.Module):

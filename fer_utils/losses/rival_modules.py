@@ -1,33 +1,15 @@
 """Module twins of the rivals' functions, in the interface of the paper's losses."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fer_utils.errors import InputError, check_choice
+from fer_utils.errors import InputError
 from fer_utils.losses import checks, distributed, island, rivals
 from fer_utils.losses.functional import class_weights
-from fer_utils.losses.modules import CenterLoss
-from fer_utils.losses.reduction import REDUCTIONS, reduce_over_processes
+from fer_utils.losses.modules import CenterLoss, WeightedSoftmaxLoss
 
 
-class _Softmax(nn.Module):
-    """A classification term: keeps class weights and reduces; a subclass adds the loss of every sample."""
-
-    def __init__(self, weights: Tensor, reduction: str):
-        super().__init__()
-        check_choice("reduction", reduction, REDUCTIONS)
-        self.reduction = reduction
-        self.register_buffer("weights", weights)
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Logits (N, C) and targets (N,) → loss."""
-        return reduce_over_processes(self._losses(logits, targets), targets, self.weights, self.reduction)
-
-    def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
-        raise NotImplementedError
-
-
-class FocalLoss(_Softmax):
+class FocalLoss(WeightedSoftmaxLoss):
     """Module twin of `focal_loss`, without class weights.
 
     Args:
@@ -48,7 +30,7 @@ class FocalLoss(_Softmax):
         return rivals.focal_loss(logits, targets, self.focal_gamma, reduction="none")
 
 
-class LogitAdjustedLoss(_Softmax):
+class LogitAdjustedLoss(WeightedSoftmaxLoss):
     """Module twin of `logit_adjusted_loss`; with τ = 1 it is the balanced softmax.
 
     Args:
@@ -71,7 +53,7 @@ class LogitAdjustedLoss(_Softmax):
         return rivals.logit_adjusted_loss(logits, targets, self.counts, self.tau, reduction="none")
 
 
-class LDAMLoss(_Softmax):
+class LDAMLoss(WeightedSoftmaxLoss):
     """Module twin of `ldam_loss` with deferred re-weighting (DRW): plain at first, class-balanced weights at the end.
 
     Args:
