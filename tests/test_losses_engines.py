@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
+import torch.nn.functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from fer_utils import losses
@@ -20,6 +21,9 @@ CASES = [
         ("sum", "normal", "paper"),
     )
 ]
+# Of soft targets, whose engine-dependent parts are the divisor, the gathered batch and a loop over the classes.
+SOFT_CASES = [case for case in CASES[::3] if case[0] in ("weighted_softmax", "weighted_cluster", "island_softmax")]
+ALL = [(case, False) for case in CASES] + [(case, True) for case in SOFT_CASES]
 
 
 def make(name, reduction, center_init, center_update):
@@ -41,15 +45,19 @@ class Net(torch.nn.Module):
         return self.loss(self.output(features), features, targets), features.detach()
 
 
-def batches(steps=3, n=8):
+def batches(soft=False, steps=3, n=8):
     random = torch.Generator().manual_seed(2)
-    return [
-        (
-            torch.randn(n, 5, generator=random),
-            torch.cat([torch.arange(4), torch.randint(4, (n - 4,), generator=random)]),
-        )
-        for _ in range(steps)
-    ]
+    found = []
+    for _ in range(steps):
+        inputs = torch.randn(n, 5, generator=random)
+        labels = torch.cat([torch.arange(4), torch.randint(4, (n - 4,), generator=random)])
+        found.append((inputs, soften(labels) if soft else labels))
+    return found
+
+
+def soften(labels):
+    """A share of 0.7 for the label, 0.3 for the next class."""
+    return 0.7 * F.one_hot(labels, 4) + 0.3 * F.one_hot((labels + 1) % 4, 4)
 
 
 def train(net, parts, module=None):
@@ -75,8 +83,8 @@ def in_process(rank, port, folder):
     dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
     found = []
     # 3 samples here and 5 there; classes 0–2 and 3… of the batch stand in different processes.
-    parts = [(x[:3], y[:3]) if rank == 0 else (x[3:], y[3:]) for x, y in batches()]
-    for case in CASES:
+    for case, soft in ALL:
+        parts = [(x[:3], y[:3]) if rank == 0 else (x[3:], y[3:]) for x, y in batches(soft)]
         net = Net(make(*case))
         result = train(net, parts, DistributedDataParallel(net))
         dist.all_reduce(result["loss"])
@@ -92,16 +100,20 @@ def test_two_processes_equal_one_with_the_whole_batch(tmp_path):
         port = free.getsockname()[1]
     torch.multiprocessing.spawn(in_process, (port, str(tmp_path)), nprocs=2)
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
-    for case, one, two in zip(CASES, first, second, strict=True):
-        whole = train(Net(make(*case)), batches())
+    for (case, soft), one, two in zip(ALL, first, second, strict=True):
+        whole = train(Net(make(*case)), batches(soft))
         for name, expected in whole.items():
             for found in (one[name], two[name]):
                 same = torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
-                assert same, f"{case}, {name}: {found} instead of {expected}"
+                assert same, f"{case}, soft={soft}, {name}: {found} instead of {expected}"
 
 
-@pytest.mark.parametrize("case", CASES[::2], ids="-".join)  # every loss, every reading
-def test_compiles_without_a_graph_break(case):
+@pytest.mark.parametrize(
+    ("case", "soft"),
+    [(case, False) for case in CASES[::2]] + [(case, True) for case in SOFT_CASES],  # every loss, every reading
+    ids=lambda value: "soft" * value if isinstance(value, bool) else "-".join(value),
+)
+def test_compiles_without_a_graph_break(case, soft):
     torch._dynamo.reset()  # every case is compiled anew, not counted as a recompilation of the last
     plain, compiled = make(*case), make(*case)
     loss = torch.compile(compiled.forward, fullgraph=True, backend="eager")
@@ -109,7 +121,7 @@ def test_compiles_without_a_graph_break(case):
     random = torch.Generator().manual_seed(0)
     for _ in range(2):
         logits, features = torch.randn(8, 4, generator=random), torch.randn(8, 6, generator=random)
-        targets = torch.arange(8) % 4
+        targets = soften(torch.arange(8) % 4) if soft else torch.arange(8) % 4
         torch.testing.assert_close(loss(logits, features, targets), plain(logits, features, targets))
         update(features, targets)
         plain.update(features, targets)

@@ -9,8 +9,9 @@ from fer_utils.losses.island import island_loss, island_pairs, update_centers_is
 from fer_utils.losses.joint import DEFAULT_REDUCTION, LOSS_NAMES, PAPER_LOSSES, RIVALS, JointLoss, make_loss
 from fer_utils.losses.modules import CENTER_INITS, CENTER_UPDATES, CenterLoss, WeightedClusterLoss, WeightedSoftmaxLoss
 from fer_utils.losses.reduction import REDUCTIONS
-from fer_utils.losses.rival_modules import FocalLoss, IslandLoss, LDAMLoss, LogitAdjustedLoss
+from fer_utils.losses.rival_modules import ArcFaceLoss, FocalLoss, IslandLoss, LDAMLoss, LogitAdjustedLoss
 from fer_utils.losses.rivals import (
+    arcface_loss,
     effective_number_weights,
     focal_loss,
     ldam_loss,
@@ -26,6 +27,7 @@ __all__ = [
     "PAPER_LOSSES",
     "REDUCTIONS",
     "RIVALS",
+    "ArcFaceLoss",
     "CenterLoss",
     "FocalLoss",
     "IslandLoss",
@@ -34,6 +36,7 @@ __all__ = [
     "LogitAdjustedLoss",
     "WeightedClusterLoss",
     "WeightedSoftmaxLoss",
+    "arcface_loss",
     "center_loss",
     "center_separation",
     "class_weights",

@@ -1,12 +1,12 @@
 """Geometry of the class centres and the rules that move them after a batch.
 
-Shapes: `features` (N, D), `targets` (N,), `centers` (C, D), `weights` (C,).
+Shapes: `features` (N, D), `targets` (N,), or (N, C) where they are soft, `centers` (C, D), `weights` (C,).
 """
 
 import torch
 from torch import Tensor
 
-from fer_utils.losses import checks
+from fer_utils.losses import checks, soft
 
 
 def center_separation(centers: Tensor) -> Tensor:
@@ -41,11 +41,12 @@ def update_centers(
 
     with D_j of the centres before the update. As printed (Eq. 8 with x_i − c_j, subtracted in Eq. 9) every centre would
     run away from its class. The update treats D_j as a constant, so it never pushes centres apart by itself. It needs
-    no division by the class's count: with W of Eq. 6 all classes make the same expected step.
+    no division by the class's count: with W of Eq. 6 all classes make the same expected step. Of soft targets every
+    sample draws every centre by its share, with Σ_i q_ij W_j (x_i − c_j) / (D_j + α).
 
     Args:
         features: (N, D), floating point, finite; no gradient flows.
-        targets: (N,), int64 labels in 0…C−1.
+        targets: (N,), int64 labels in 0…C−1; or q, (N, C), distributions.
         centers: (C, D), floating point; not modified.
         weights: (C,) positive class weights.
         alpha: α > 0.
@@ -64,7 +65,7 @@ def update_centers(
     """
     checks.check_batch(features, targets, centers, weights)
     checks.check_alpha(alpha)
-    pull = sum_by_class(offsets(features, targets, centers), targets, len(centers))  # (C, D)
+    pull = _pull(features, targets, centers)  # (C, D)
     step = gamma * weights / (center_separation(centers) + alpha)  # (C,)
     return (centers + step[:, None] * pull).to(centers.dtype)
 
@@ -76,11 +77,12 @@ def update_centers_wen(features: Tensor, targets: Tensor, centers: Tensor, gamma
     $$c_j \leftarrow c_j - \gamma \, \frac{\sum_i \delta(y_i = j)(c_j - x_i)}{1 + \sum_i \delta(y_i = j)}$$
 
     Used with `center_loss`, for which the paper gives no update of its own. The division keeps a frequent class from
-    overshooting, which Eq. 8 leaves to the weights. (Wen et al. write α for γ, and use 0.5.)
+    overshooting, which Eq. 8 leaves to the weights. (Wen et al. write α for γ, and use 0.5.) Of soft targets q_ij
+    stands for δ(y_i = j), above and below.
 
     Args:
         features: (N, D), floating point, finite; no gradient flows.
-        targets: (N,), int64 labels in 0…C−1.
+        targets: (N,), int64 labels in 0…C−1; or q, (N, C), distributions.
         centers: (C, D), floating point; not modified.
         gamma: γ, the centres' own learning rate.
 
@@ -95,9 +97,16 @@ def update_centers_wen(features: Tensor, targets: Tensor, centers: Tensor, gamma
             [2.0000]])
     """
     checks.check_batch(features, targets, centers)
-    pull = sum_by_class(offsets(features, targets, centers), targets, len(centers))  # (C, D)
-    counts = sum_by_class(torch.ones_like(targets)[:, None], targets, len(centers))  # (C, 1)
+    pull = _pull(features, targets, centers)  # (C, D)
+    counts = sum_by_class(pull.new_ones(len(features), 1), targets, len(centers))  # (C, 1)
     return (centers + gamma * pull / (1 + counts)).to(centers.dtype)
+
+
+def _pull(features: Tensor, targets: Tensor, centers: Tensor) -> Tensor:
+    """Σ_i δ(y_i = j)(x_i − c_j), (C, D)."""
+    if soft.is_soft(targets):
+        return soft.pull(at_least_float32(features), targets, at_least_float32(centers))
+    return sum_by_class(offsets(features, targets, centers), targets, len(centers))
 
 
 def offsets(features: Tensor, targets: Tensor, centers: Tensor) -> Tensor:
@@ -106,13 +115,15 @@ def offsets(features: Tensor, targets: Tensor, centers: Tensor) -> Tensor:
 
 
 def sum_by_class(values: Tensor, targets: Tensor, classes: int) -> Tensor:
-    """Sum of every class's rows, (N, D) → (C, D).
+    """Sum of every class's rows, of soft targets by their shares in it, (N, D) → (C, D).
 
     >>> sum_by_class(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([0, 2, 0]), classes=3)
     tensor([[4.],
             [0.],
             [2.]])
     """
+    if soft.is_soft(targets):
+        return soft.sum_by_class(values, targets)
     return values.new_zeros(classes, values.shape[1]).index_add(0, targets, values)
 
 

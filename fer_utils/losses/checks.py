@@ -8,17 +8,24 @@ import torch
 from torch import Tensor
 
 from fer_utils.errors import InputError
+from fer_utils.losses.soft import is_soft
 
 
-def check_logits(logits: Tensor, targets: Tensor) -> None:
-    """Raise `InputError` unless `logits` is a floating (N, C) and `targets` a matching int64 (N,) of labels."""
+def check_logits(logits: Tensor, targets: Tensor, soft: bool = False) -> None:
+    """Raise `InputError` unless `logits` is a floating (N, C) with matching labels (if `soft`, or distributions)."""
     _check_matrix("logits", logits, "(N, C)")
+    if is_soft(targets) and not soft:
+        raise InputError(
+            f"expected targets of shape ({len(logits)},), int64 labels; found {tuple(targets.shape)} of "
+            f"{targets.dtype}: this loss is defined for labels alone; distributions are for the paper's five losses, "
+            "island_softmax, class_balanced, balanced_softmax and logit_adjusted"
+        )
     _check_targets("logits", logits, targets, classes=logits.shape[1])
     _check_finite("logits", logits)
 
 
 def check_batch(features: Tensor, targets: Tensor, centers: Tensor, weights: Tensor | None = None) -> None:
-    """Raise `InputError` unless features (N, D), targets (N,), centers (C, D) and weights (C,) fit together."""
+    """Raise `InputError` unless features (N, D), targets (N,) or (N, C), centers (C, D) and weights (C,) fit."""
     _check_matrix("features", features, "(N, D)")
     _check_matrix("centers", centers, "(C, D)")
     if features.shape[1] != centers.shape[1]:
@@ -71,6 +78,9 @@ def _check_matrix(name: str, values: Tensor, shape: str) -> None:
 
 
 def _check_targets(name: str, values: Tensor, targets: Tensor, classes: int) -> None:
+    if is_soft(targets):
+        _check_distributions(name, values, targets, classes)
+        return
     if targets.dtype != torch.int64 or targets.shape != values.shape[:1]:
         raise InputError(
             f"expected targets of shape ({len(values)},), int64, one a row of {name}; "
@@ -81,6 +91,26 @@ def _check_targets(name: str, values: Tensor, targets: Tensor, classes: int) -> 
         if low < 0 or high >= classes:
             wrong = int(low if low < 0 else high)
             raise InputError(f"expected targets in 0…{classes - 1} ({classes} classes); found {wrong}")
+
+
+def _check_distributions(name: str, values: Tensor, targets: Tensor, classes: int) -> None:
+    if targets.shape != (len(values), classes):
+        raise InputError(
+            f"expected targets of shape ({len(values)}, {classes}), a distribution over the {classes} classes for each "
+            f"row of {name}; found {tuple(targets.shape)}"
+        )
+    if not _values_are_free(targets):
+        return
+    smallest, sums = targets.amin(dim=1), targets.sum(dim=1)  # (N,)
+    tolerance = max(1e-5, 2 * torch.finfo(targets.dtype).eps)
+    wrong = ~((smallest >= 0) & ((sums - 1).abs() <= tolerance))  # NaN is wrong too
+    if wrong.any():
+        row = int(wrong.nonzero()[0])
+        raise InputError(
+            f"expected targets that are distributions, ≥ 0 and of sum 1 in every row; found {int(wrong.sum())} of "
+            f"{len(targets)} rows that are not, the first row {row} (smallest {float(smallest[row]):.4g}, sum "
+            f"{float(sums[row]):.6g}); divide votes by their sum"
+        )
 
 
 def _check_finite(name: str, values: Tensor) -> None:

@@ -27,14 +27,14 @@ def mean_over_processes(values: Tensor) -> Tensor:
 
 @torch.no_grad()
 def gather(features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The global batch, in the order of the processes: features (N, D) and targets (N,) of all; no gradient flows.
+    """The global batch, in the order of the processes: features (N, D) and targets of all; no gradient flows.
 
     The processes may hold different numbers of samples.
     """
     if processes() == 1:
         return features, targets
     sizes = [torch.zeros(1, dtype=torch.int64, device=targets.device) for _ in range(processes())]
-    dist.all_gather(sizes, targets.new_tensor([len(targets)]))
+    dist.all_gather(sizes, torch.tensor([len(targets)], device=targets.device))
     sizes = [int(size) for size in sizes]
     return _gather(features, sizes), _gather(targets, sizes)
 

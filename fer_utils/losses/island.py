@@ -1,6 +1,6 @@
 """Island loss, a rival of the weighted-cluster loss: compact classes whose centres lie in different directions.
 
-Shapes: `features` (N, D), `targets` (N,), `centers` (C, D).
+Shapes: `features` (N, D), `targets` (N,), or (N, C) where they are soft, `centers` (C, D).
 """
 
 import torch
@@ -27,7 +27,7 @@ def island_loss(
 
     Args:
         features: (N, D), floating point, finite.
-        targets: (N,), int64 labels in 0…C−1.
+        targets: (N,), int64 labels in 0…C−1; or q, (N, C), distributions.
         centers: (C, D), floating point.
         island_weight: λ₁ ≥ 0; 0 is `center_loss`. (λ, the weight of L beside the softmax loss, is the caller's.)
         reduction: "none" → (N,); "sum" as printed; "mean" and "weighted_mean" (there are no weights) divide it by N,
@@ -89,7 +89,7 @@ def update_centers_island(
 
     Args:
         features: (N, D), floating point, finite; no gradient flows.
-        targets: (N,), int64 labels in 0…C−1.
+        targets: (N,), int64 labels in 0…C−1; or q, (N, C), distributions.
         centers: (C, D), floating point; not modified.
         gamma: γ, the centres' own learning rate (the authors' α, 0.5).
         island_weight: λ₁ ≥ 0; 0 is `update_centers_wen`.

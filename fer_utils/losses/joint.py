@@ -6,11 +6,11 @@ from fer_utils.errors import check_choice
 from fer_utils.losses import checks
 from fer_utils.losses.functional import class_weights
 from fer_utils.losses.modules import CenterLoss, WeightedClusterLoss, WeightedSoftmaxLoss
-from fer_utils.losses.rival_modules import FocalLoss, IslandLoss, LDAMLoss, LogitAdjustedLoss
+from fer_utils.losses.rival_modules import ArcFaceLoss, FocalLoss, IslandLoss, LDAMLoss, LogitAdjustedLoss
 from fer_utils.losses.rivals import effective_number_weights
 
 PAPER_LOSSES = ("softmax", "center_softmax", "weighted_softmax", "center_weighted_softmax", "weighted_cluster")
-RIVALS = ("island_softmax", "focal", "class_balanced", "balanced_softmax", "logit_adjusted", "ldam_drw")
+RIVALS = ("island_softmax", "focal", "class_balanced", "balanced_softmax", "logit_adjusted", "ldam_drw", "arcface")
 LOSS_NAMES = (*PAPER_LOSSES, *RIVALS)
 
 # What torch.nn.CrossEntropyLoss(weight=…) does: the learning rate then means the same with and without weights.
@@ -61,7 +61,7 @@ class JointLoss(nn.Module):
         self.softmax.set_progress(progress)
 
     def forward(self, logits: Tensor, features: Tensor, targets: Tensor) -> Tensor:
-        """Logits (N, C), features (N, D), targets (N,) → the joint loss: a scalar, or (N,) with reduction "none"."""
+        """Logits (N, C), features (N, D), targets (N,), or soft (N, C), → a scalar, or (N,) with reduction "none"."""
         loss = self.softmax(logits, targets)
         if self.cluster is not None:
             loss = loss + self.cluster_weight * self.cluster(features, targets)
@@ -92,6 +92,7 @@ def make_loss(
     scale: float = 30.0,
     drw_start: float = 0.8,
     island_weight: float = 10.0,
+    angular_margin: float = 0.5,
 ) -> JointLoss:
     """One of the paper's five loss settings or of their rivals; what a paper leaves open is a parameter.
 
@@ -100,7 +101,7 @@ def make_loss(
     Args:
         name: one of `LOSS_NAMES`: "softmax" (W = 1), "center_softmax" (Eq. 3), "weighted_softmax" (Eq. 1),
             "center_weighted_softmax", "weighted_cluster" (Eq. 5); "island_softmax", "focal", "class_balanced",
-            "balanced_softmax" (logit adjustment with τ = 1), "logit_adjusted", "ldam_drw".
+            "balanced_softmax" (logit adjustment with τ = 1), "logit_adjusted", "ldam_drw", "arcface".
         counts: training images per class, (C,), positive.
         embedding_dim: D.
         cluster_weight: λ ≥ 0; None means the paper's: 0.5 for center loss, 1 for weighted-cluster loss (and
@@ -116,9 +117,10 @@ def make_loss(
         focal_gamma: γ ≥ 0 of the focal loss.
         beta: β in [0, 1) of the effective number: class_balanced, ldam_drw.
         tau: τ ≥ 0 of logit_adjusted.
-        max_margin, scale, drw_start: of ldam_drw, see `LDAMLoss`. Its logits must be `scale` times cosines
-            (`FERNet(classifier="cosine")`).
+        max_margin, drw_start: of ldam_drw, see `LDAMLoss`.
+        scale: of ldam_drw and arcface, whose logits must be `scale` times cosines (`FERNet(classifier="cosine")`).
         island_weight: λ₁ ≥ 0 of island loss.
+        angular_margin: m of arcface, radians.
 
     Returns:
         Module with `forward(logits, features, targets)`, `update(features, targets)`, to be called once a batch, and
@@ -152,6 +154,8 @@ def make_loss(
         return JointLoss(LogitAdjustedLoss(counts, 1.0 if name == "balanced_softmax" else tau, reduction))
     if name == "ldam_drw":
         return JointLoss(LDAMLoss(counts, max_margin, scale, beta, drw_start, reduction))
+    if name == "arcface":
+        return JointLoss(ArcFaceLoss(len(weights), angular_margin, scale, reduction))
     if name == "class_balanced":
         return JointLoss(WeightedSoftmaxLoss(effective_number_weights(counts, beta), reduction))
     plain = name in ("softmax", "center_softmax", "island_softmax")

@@ -6,7 +6,8 @@ Centre initialisations (`center_init`), on which the strength of the term at the
   weaker than center loss (eight classes).
 - "zeros": D_j = 0, a full-strength pull of every feature to the origin; from scratch it can collapse the embedding.
 - "class_means": every centre is the mean of all features of its class that `update` has been given, until each class
-  has occurred. Up to then the term is 0; from the next batch on it counts, and the centres move by their rule.
+  has occurred. Up to then the term is 0; from the next batch on it counts, and the centres move by their rule. Of soft
+  targets it is the mean weighted by q, and a class has occurred when its shares add up to one image.
 
 Centre rules (`center_update`):
 
@@ -52,7 +53,7 @@ class WeightedSoftmaxLoss(nn.Module):
         self.register_buffer("weights", weights)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Logits (N, C) and targets (N,) → loss."""
+        """Logits (N, C) and targets (N,), or soft (N, C), → loss."""
         return reduce_over_processes(self._losses(logits, targets), targets, self.weights, self.reduction)
 
     def set_progress(self, progress: float) -> None:
@@ -103,7 +104,7 @@ class LossWithCenters(nn.Module):
         return [self.centers] if self.center_update == "autograd" else []
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Features (N, D) and targets (N,) → loss."""
+        """Features (N, D) and targets (N,), or soft (N, C), → loss."""
         losses = self._losses(features, targets)  # (N,)
         loss = reduce_over_processes(losses, targets, self.weights, self.reduction)
         if self.center_init == "class_means":
@@ -138,7 +139,7 @@ class LossWithCenters(nn.Module):
         raise NotImplementedError
 
     def _has_means(self) -> Tensor:
-        return (self.samples_seen > 0).all()
+        return (self.samples_seen >= 1).all()
 
     def _until_means(self, features: Tensor, targets: Tensor, centers: Tensor) -> Tensor:
         """Running class means until every class has occurred, from then on `centers`. Waits for no device."""
@@ -148,7 +149,7 @@ class LossWithCenters(nn.Module):
         samples = self.samples_seen + new_samples
         sums = self.samples_seen * self.centers + sum_by_class(features, targets, len(centers))  # (C, D)
         self.samples_seen = torch.where(started, self.samples_seen, samples)
-        return torch.where(started, centers, sums / samples.clamp(min=1))
+        return torch.where(started, centers, sums / samples.clamp(min=torch.finfo(sums.dtype).tiny))
 
 
 class CenterLoss(LossWithCenters):

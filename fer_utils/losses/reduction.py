@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from fer_utils.losses import distributed
+from fer_utils.losses.soft import is_soft
 
 REDUCTIONS = ("none", "sum", "mean", "weighted_mean")
 
@@ -39,4 +40,6 @@ def reduce_over_processes(losses: Tensor, targets: Tensor, weights: Tensor | Non
 def _divisor(losses: Tensor, targets: Tensor, weights: Tensor | None, reduction: str) -> Tensor:
     if reduction == "mean" or weights is None:
         return losses.new_tensor(float(len(losses)))
+    if is_soft(targets):
+        return (targets.to(losses.dtype) * weights).sum()
     return weights[targets].sum()

@@ -96,6 +96,28 @@ class LDAMLoss(WeightedSoftmaxLoss):
         return rivals.ldam_loss(logits, targets, self.margins, self.scale, self.weights, reduction="none")
 
 
+class ArcFaceLoss(WeightedSoftmaxLoss):
+    """Module twin of `arcface_loss`.
+
+    Args:
+        num_classes: C.
+        angular_margin: m, radians.
+        scale: what the network's cosine classifier multiplies its cosines with.
+        reduction: as in `weighted_softmax_loss`.
+
+    >>> ArcFaceLoss(num_classes=2, angular_margin=0.5, scale=2.0)(torch.zeros(1, 2), torch.tensor([0]))
+    tensor(1.2833)
+    """
+
+    def __init__(self, num_classes: int, angular_margin: float = 0.5, scale: float = 30.0, reduction: str = "mean"):
+        super().__init__(torch.ones(num_classes), reduction)
+        rivals.check_angular_margin(angular_margin)
+        self.angular_margin, self.scale = angular_margin, scale
+
+    def _losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return rivals.arcface_loss(logits, targets, self.angular_margin, self.scale, reduction="none")
+
+
 class IslandLoss(CenterLoss):
     """Module twin of `island_loss`; `update` moves the centres by its authors' rule (`update_centers_island`).
 

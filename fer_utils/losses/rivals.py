@@ -1,9 +1,11 @@
 """Rivals of the weighted-cluster loss, from other papers, as pure functions.
 
-Against imbalance: class-balanced weights, focal loss, logit adjustment (balanced softmax), LDAM. (For compact classes
-that lie far apart: `island`.) Symbols and shapes as in `functional`: `logits` (N, C), `targets` (N,), `weights` (C,).
-Half-precision inputs are computed in float32.
+Against imbalance: class-balanced weights, focal loss, logit adjustment (balanced softmax), LDAM. For telling many
+people apart: the additive angular margin. (For compact classes that lie far apart: `island`.) Symbols and shapes as in
+`functional`: `logits` (N, C), `targets` (N,), `weights` (C,). Half-precision inputs are computed in float32.
 """
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -98,7 +100,7 @@ def logit_adjusted_loss(
 
     Args:
         logits: z, (N, C), floating point; predict from them as they are, without the adjustment.
-        targets: (N,), int64 labels in 0…C−1.
+        targets: (N,), int64 labels in 0…C−1; or q, (N, C), distributions, over which the loss is an expectation.
         counts: n, training images per class, (C,), floating point, positive.
         tau: τ ≥ 0; 0 is the plain softmax loss.
         reduction: as in `weighted_softmax_loss`; there are no weights, so "weighted_mean" is "mean".
@@ -113,7 +115,7 @@ def logit_adjusted_loss(
     tensor([0.2877, 1.3863])
     """
     check_choice("reduction", reduction, REDUCTIONS)
-    checks.check_logits(logits, targets)
+    checks.check_logits(logits, targets, soft=True)
     checks.check_per_class("counts", counts, logits.shape[1])
     checks.check_not_negative("tau (τ)", tau)
     logits = at_least_float32(logits)
@@ -179,11 +181,65 @@ def ldam_loss(
     check_choice("reduction", reduction, REDUCTIONS)
     checks.check_logits(logits, targets)
     checks.check_per_class("margins", margins, logits.shape[1], zero_allowed=True)
-    if not 0 < scale < float("inf"):
-        raise InputError(f"expected scale > 0, the cosine classifier's; found {scale!r}")
+    _check_scale(scale)
     logits = at_least_float32(logits)
     handicap = _is_target(logits, targets) * (scale * margins.to(logits.dtype))  # (N, C)
     return weighted_softmax_loss(logits - handicap, targets, weights, reduction)
+
+
+def arcface_loss(
+    logits: Tensor, targets: Tensor, angular_margin: float = 0.5, scale: float = 30.0, reduction: str = "mean"
+) -> Tensor:
+    r"""Additive angular margin, ArcFace (Deng et al., CVPR 2019, Eq. 3): the true class counts as m farther away.
+
+    $$L = -\sum_i \log \frac{e^{s \cos(\theta_{i, y_i} + m)}}
+      {e^{s \cos(\theta_{i, y_i} + m)} + \sum_{j \ne y_i} e^{s \cos \theta_{ij}}}$$
+
+    θ_ij is the angle between feature x_i and class vector w_j; logits are s cos θ_ij of a cosine classifier. Where
+    θ + m > π, cos(θ + m) would rise again and reward the worst samples: there it is cos θ − m sin m, as in the authors'
+    code, which falls everywhere (with a step at θ = π − m). At θ = 0 and π, where sin θ = √(1 − cos² θ) has no finite
+    derivative, it is held at the square root of the smallest step of the dtype.
+
+    Args:
+        logits: s cos θ, (N, C), floating point; predict from them as they are, without the margin.
+        targets: (N,), int64 labels in 0…C−1.
+        angular_margin: m in 0 ≤ m ≤ π/2, radians; 0 is the plain softmax loss.
+        scale: s > 0, the cosine classifier's.
+        reduction: as in `weighted_softmax_loss`; there are no weights, so "weighted_mean" is "mean".
+
+    Returns:
+        float32 (float64 for float64 logits): a scalar, or (N,) with "none".
+
+    Raises:
+        InputError: as `weighted_softmax_loss`, for m outside its range and for s ≤ 0.
+
+    >>> logits = torch.tensor([[0.0, 0.0]])  # at a right angle to both classes: −2 sin(½) for the true one
+    >>> arcface_loss(logits, torch.tensor([0]), angular_margin=0.5, scale=2.0)
+    tensor(1.2833)
+    """
+    check_choice("reduction", reduction, REDUCTIONS)
+    checks.check_logits(logits, targets)
+    check_angular_margin(angular_margin)
+    _check_scale(scale)
+    logits = at_least_float32(logits)
+    cosine = logits.gather(1, targets[:, None]) / scale  # (N, 1)
+    sine = (1 - cosine.square()).clamp(min=torch.finfo(cosine.dtype).eps).sqrt()
+    # As differences to cos θ, so that without a margin the logits stay what they are, to the bit.
+    turned = cosine * (1 - math.cos(angular_margin)) + sine * math.sin(angular_margin)
+    beyond = math.sin(angular_margin) * angular_margin
+    handicap = scale * torch.where(cosine > -math.cos(angular_margin), turned, beyond)  # θ < π − m
+    return weighted_softmax_loss(logits - _is_target(logits, targets) * handicap, targets, reduction=reduction)
+
+
+def check_angular_margin(angular_margin: float) -> None:
+    """Raise `InputError` unless 0 ≤ m ≤ π/2."""
+    if not 0 <= angular_margin <= math.pi / 2:
+        raise InputError(f"expected angular_margin (m) in 0 ≤ m ≤ π/2, radians; found {angular_margin!r}")
+
+
+def _check_scale(scale: float) -> None:
+    if not 0 < scale < float("inf"):
+        raise InputError(f"expected scale > 0, the cosine classifier's; found {scale!r}")
 
 
 def _is_target(logits: Tensor, targets: Tensor) -> Tensor:
