@@ -10,10 +10,12 @@ __version__ = "0.1.0"
 _SUBMODULES = (
     "datasets",
     "errors",
+    "export",
     "expressions",
     "files",
     "losses",
     "metrics",
+    "model_card",
     "models",
     "paper",
     "plots",

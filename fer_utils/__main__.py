@@ -1,4 +1,4 @@
-"""The command line: `python -m fer_utils study|run|collect|figures …`."""
+"""The command line: `python -m fer_utils study|run|collect|figures|export …`."""
 
 import argparse
 import sys
@@ -24,6 +24,10 @@ def main(arguments: list[str] | None = None) -> int:
         if name in ("study", "run"):
             command.add_argument("--data", default="", help="folder of the dataset, where the study needs one")
             command.add_argument("--weights", default="", help="file of pre-trained weights in place of a download")
+    text = "write a finished run's network to files for use elsewhere, and its model card"
+    command = subparsers.add_parser("export", help=text, description=text)
+    command.add_argument("run", metavar="STUDY/RUN", help="a folder under runs/")
+    command.add_argument("--format", nargs="+", default=["safetensors"], help="any of onnx, safetensors, pt2")
     options = vars(parser.parse_args(arguments))
     try:
         return getattr(commands, options.pop("command"))(**options)

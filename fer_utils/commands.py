@@ -169,6 +169,24 @@ def figures(study: str) -> int:
     return 0
 
 
+def export(run: str, format: list[str]) -> int:
+    """Write a finished run's network in each format, and its model card."""
+    root = project_root()
+    study, _, name = run.partition("/")
+    if not (study and name) or "/" in name:
+        raise InputError(f"expected a run as STUDY/RUN, found {run!r}; the folders under runs/ have these names")
+    from fer_utils import export, model_card
+
+    model_card.check_finished(Run(study, name, root))  # before torch, which takes seconds, is loaded
+    for each in format:
+        check_choice("export format", each, export.FORMATS)
+    for each in format:
+        path = export.export(Run(study, name, root), each)
+        print(f"{path.relative_to(root)}: {export.read_metadata(path)['equality']}")
+    print(path.with_name("MODEL_CARD.md").relative_to(root))
+    return 0
+
+
 def execute(notebook: Path, output: Path, values: dict) -> None:
     """Run a notebook headless with papermill; its mistakes become one `InputError` line."""
     import papermill

@@ -39,6 +39,29 @@ CODINGS: dict[str, dict[int | str, str]] = {
 }
 
 
+# How people name class folders. Case, separators and numbers do not count: "0_Neutral" is "neutral".
+SPELLINGS = {
+    "neutral": ("neutral", "neutrality"),
+    "happy": ("happy", "happiness", "joy"),
+    "sad": ("sad", "sadness"),
+    "surprise": ("surprise", "surprised"),
+    "fear": ("fear", "fearful", "afraid"),
+    "disgust": ("disgust", "disgusted"),
+    "anger": ("anger", "angry"),
+    "contempt": ("contempt", "contemptuous"),
+}
+_NAMED = {spelling: LABELS[name] for name, spellings in SPELLINGS.items() for spelling in spellings}
+
+
+def find_label(name: str) -> int | None:
+    """Label of a class by any of its `SPELLINGS`; None for anything else, numbers alone among it.
+
+    >>> find_label("0_Neutral"), find_label("HAPPINESS"), find_label("3")
+    (0, 1, None)
+    """
+    return _NAMED.get("".join(letter for letter in name.casefold() if letter.isalpha()))
+
+
 def to_labels(codes, dataset: str):
     """Map a dataset's own codes to labels 0–7.
 

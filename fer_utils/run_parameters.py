@@ -1,16 +1,19 @@
 """The parameters of a run: every one named, checked, and resolved by the paper's recipe."""
 
 import dataclasses
+import math
 import typing
 from dataclasses import dataclass
 
-from fer_utils import paper
+from fer_utils import architectures, paper
 from fer_utils.errors import InputError, check_choice
 
 CHOICES = {
-    "dataset": ("synthetic", "ferplus"),
+    "dataset": ("synthetic", "affectnet", "fer2013", "ferplus", "rafdb", "folder", "identities"),
     "target": ("label", "subject"),
-    "architecture": ("se_resnet50", "resnet50", "se_resnet14", "resnet14"),
+    "label_mode": ("majority", "probability"),
+    "architecture": architectures.ARCHITECTURES,
+    "input_convention": architectures.INPUT_CONVENTIONS,
     "embedding_activation": ("none", "relu"),
     "embedding_norm": ("none", "batch"),
     "loss": (*paper.LOSSES, *paper.RIVALS),
@@ -25,6 +28,8 @@ CHOICES = {
 # Where and how a run is computed, not what: free to change between a start and its resumption.
 PLACE = ("data", "weights", "threads", "workers", "device")  # of `weights` the content counts, see `Run.check_same`
 
+LABELS_ALONE = ("focal", "ldam_drw", "arcface")  # losses without soft targets
+
 
 @dataclass
 class RunParameters:
@@ -35,14 +40,18 @@ class RunParameters:
     dataset: str = "synthetic"
     data: str = ""
     target: str = "label"
+    label_mode: str = "majority"
     train_images: int = 4000
     validation_images: int = 400
     test_images: int = 800
     subjects: int = 300
     difficulty: float = 0.1
+    min_images: int = 1
+    held_out_people: float = 0.0
     image_size: int = 48
     architecture: str = "se_resnet14"
     weights: str = "none"
+    input_convention: str = "native"
     embedding_activation: str = "none"
     embedding_norm: str = "none"
     classifier: str | None = None
@@ -59,6 +68,7 @@ class RunParameters:
     beta: float = 0.9999
     tau: float = 1.0
     max_margin: float = 0.5
+    angular_margin: float = 0.5
     logit_scale: float = 30.0
     drw_start: float = 0.8
     epochs: int = 6
@@ -69,6 +79,8 @@ class RunParameters:
     weight_decay: float = 5e-4
     halve_every: int = 10
     crop_scale_min: float = 0.7
+    packed: bool = False
+    box_margin: float | None = None
     selection: str = "f1"
     evaluation: str = "test"
     seed: int = 0
@@ -94,9 +106,18 @@ class RunParameters:
             check_choice(name, getattr(self, name), choices)
         if self.dataset == "synthetic" and self.data:
             raise InputError(f"drawn faces need no folder, found data={self.data!r}; leave it out or name its dataset")
+        if self.target == "label" and (self.dataset == "identities" or self.held_out_people):
+            name = "held_out_people" if self.held_out_people else "dataset"
+            raise InputError(f"{name}={getattr(self, name)!r} is for recognising people; set target='subject'")
+        if self.label_mode == "probability" and (self.target != "label" or self.loss in LABELS_ALONE):
+            name = "target" if self.target != "label" else "loss"
+            raise InputError(
+                f"{name}={getattr(self, name)!r} is defined for labels alone, not for distributions; set "
+                f"label_mode='majority' or another {name}"
+            )
         pretrained = self.weights != "none"
         recipe = {
-            "classifier": "cosine" if self.loss == "ldam_drw" else "linear",
+            "classifier": "cosine" if self.loss in ("ldam_drw", "arcface") else "linear",
             "frozen_stages": 3 if pretrained else 0,
             "cluster_weight": {**paper.RECIPE["lambda"], "island_softmax": 0.01}.get(self.loss, 0.0),
             "batch_size": 36 if pretrained else 30,
@@ -107,8 +128,8 @@ class RunParameters:
         )
         resolved._check_ranges()
         check_choice("classifier", resolved.classifier, ("linear", "cosine"))
-        if resolved.loss == "ldam_drw" and resolved.classifier != "cosine":
-            raise InputError("loss 'ldam_drw' puts margins on cosines and needs classifier='cosine', got 'linear'")
+        if resolved.loss in ("ldam_drw", "arcface") and resolved.classifier != "cosine":
+            raise InputError(f"loss {self.loss!r} puts margins on cosines and needs classifier='cosine', got 'linear'")
         last = (resolved.epochs - 1) / resolved.epochs  # share of the training that is done before the last epoch
         if resolved.loss == "ldam_drw" and last < resolved.drw_start < 1:
             raise InputError(
@@ -131,7 +152,8 @@ class RunParameters:
             "train_images": 0, "validation_images": 0, "test_images": 0, "image_size": 32, "subjects": 3,
             "difficulty": 0, "frozen_stages": 0, "cluster_weight": 0, "gamma": 0, "epochs": 1, "batch_size": 2,
             "momentum": 0, "weight_decay": 0, "halve_every": 1, "island_weight": 0, "focal_gamma": 0, "tau": 0,
-            "max_margin": 0, "accumulate": 1, "seed": 0, "data_seed": 0, "threads": 0, "workers": 0,
+            "max_margin": 0, "accumulate": 1, "seed": 0, "data_seed": 0, "threads": 0, "workers": 0, "min_images": 1,
+            "angular_margin": 0,
         }  # fmt: skip
         for name, lowest in at_least.items():
             if not getattr(self, name) >= lowest:
@@ -139,13 +161,19 @@ class RunParameters:
         for name in ("alpha", "learning_rate", "logit_scale"):
             if not getattr(self, name) > 0:
                 raise InputError(f"parameter {name!r} must be greater than 0, got {getattr(self, name)}")
+        if not self.angular_margin <= math.pi / 2:
+            raise InputError(f"parameter 'angular_margin' must be at most π/2 (radians), got {self.angular_margin}")
+        if not 0 <= self.held_out_people < 1:
+            raise InputError(f"parameter 'held_out_people' must lie in [0, 1), got {self.held_out_people}")
+        if self.box_margin is not None and not self.box_margin >= 0:
+            raise InputError(f"parameter 'box_margin' must be at least 0 (or nothing), got {self.box_margin}")
         if not 0 <= self.beta < 1:
             raise InputError(f"parameter 'beta' must lie in [0, 1), got {self.beta}")
         if not 0 <= self.drw_start <= 1:
             raise InputError(f"parameter 'drw_start' must lie in [0, 1], got {self.drw_start}")
         if not 0 < self.crop_scale_min <= 1:
             raise InputError(f"parameter 'crop_scale_min' must lie in (0, 1], got {self.crop_scale_min}")
-        if self.frozen_stages > 5:
+        if self.architecture in architectures.OWN and self.frozen_stages > 5:
             raise InputError(f"parameter 'frozen_stages' must be 0 to 5 (the network has 5), got {self.frozen_stages}")
         for name in ("study", "run"):
             value = getattr(self, name)

@@ -57,6 +57,8 @@ class Run:
     `params.yaml` (resolved), `environment.json`, `manifest.parquet`, `history.csv` (a row an epoch), `best.safetensors`
     and `centers.npy` (best epoch on validation), `last.ckpt` (to go on from), `predictions.parquet` (a row a test
     image), `features.npy`, `architecture.json`, `notebook.ipynb` (executed), and, last of all, `metrics.json`.
+    Of an identity run, `verification.parquet` (a row a pair of images of people held out, if there are any) stands in
+    place of predictions and features.
 
     Args:
         study, name: the folder is `runs/<study>/<name>`.

@@ -138,7 +138,8 @@ def subsample(manifest: pd.DataFrame, split: str, images: int, seed: int) -> pd.
 def hold_out_within_subjects(manifest: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
     """Turn a share of every training subject's images into the validation split, for identification of known people.
 
-    The manifest's own validation and test rows are dropped: their people are others.
+    The manifest's own validation rows are dropped: their people are others. So are those of the test split, which stays
+    for verification (`hold_out_subjects` makes one).
 
     Args:
         manifest: a manifest with `subject`.
@@ -146,7 +147,7 @@ def hold_out_within_subjects(manifest: pd.DataFrame, fraction: float, seed: int)
         seed: draws the images.
 
     Returns:
-        A new manifest of the former training rows. A subject with one image keeps it in training.
+        A new manifest of the former training rows and the test rows. A subject with one image keeps it in training.
 
     Raises:
         InputError: without a `subject` column.
@@ -157,17 +158,65 @@ def hold_out_within_subjects(manifest: pd.DataFrame, fraction: float, seed: int)
         >>> hold_out_within_subjects(manifest, 0.1, seed=0).groupby(["subject", "split"]).size().tolist()
         [9, 1, 9, 1]
     """
+    _check_subjects(manifest)
+    rows = manifest[manifest["split"] != "validation"]
+    shuffled = rows[rows["split"] == "train"].sample(frac=1, random_state=seed).groupby("subject")["image"]
+    place, images = shuffled.cumcount(), shuffled.transform("size")
+    held_out = place < (fraction * images).round().clip(upper=images - 1)
+    rows = rows.assign(split=rows["split"].mask(held_out.reindex(rows.index, fill_value=False), "validation"))
+    return _with_attrs(rows, manifest)
+
+
+def hold_out_subjects(manifest: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
+    """Turn a share of the training people, with all their images, into the test split, for verification of strangers.
+
+    The share is drawn of the people with one image and of those with more, so that both splits keep the mixture; of the
+    latter at least two are held out, without whom there is no pair to verify. The manifest's own test rows are dropped.
+
+    Args:
+        manifest: a manifest with `subject`.
+        fraction: share of the people, between 0 and 1; rounded.
+        seed: draws the people.
+
+    Returns:
+        A new manifest, rows in the former order: nobody of the test split is in training.
+
+    Raises:
+        InputError: without a `subject` column, for another fraction, with fewer than two people of two images or more,
+            or if fewer than two people were left to train on.
+
+    Example:
+        >>> import pandas as pd
+        >>> people = list("abcdefghij")
+        >>> manifest = pd.DataFrame({"image": range(20), "label": -1, "split": "train", "subject": people * 2})
+        >>> hold_out_subjects(manifest, 0.2, seed=0).groupby("split")["subject"].nunique().to_dict()
+        {'test': 2, 'train': 8}
+    """
+    _check_subjects(manifest)
+    if not 0 < fraction < 1:
+        raise InputError(f"expected a share of the people between 0 and 1, found {fraction!r}; 0.1 holds out a tenth")
+    rows = manifest[manifest["split"] != "test"]
+    sizes = rows.loc[rows["split"] == "train", "subject"].value_counts().sort_index()
+    several, single = sizes.index[sizes > 1], sizes.index[sizes == 1]
+    people = []
+    for group, least in ((several, 2), (single, 0)):
+        number = max(round(fraction * len(group)), least)
+        people += np.random.default_rng([seed, least]).permutation(group)[:number].tolist()
+    if len(several) < 2 or len(sizes) - len(people) < 2:
+        raise InputError(
+            f"expected people enough to hold out two with two images or more and to train on two others, found "
+            f"{len(sizes)}, {len(several)} of them with two images or more; take a larger dataset or hold out none"
+        )
+    held_out = (rows["split"] == "train") & rows["subject"].isin(people)
+    return _with_attrs(rows.assign(split=rows["split"].mask(held_out, "test")), manifest)
+
+
+def _check_subjects(manifest: pd.DataFrame) -> None:
     if "subject" not in manifest:
         raise InputError(
             f"expected a manifest with subjects, found the columns {', '.join(manifest)}; identities need a dataset "
             "that knows its people"
         )
-    rows = manifest[manifest["split"] == "train"]
-    shuffled = rows.sample(frac=1, random_state=seed).groupby("subject")["image"]
-    place, images = shuffled.cumcount(), shuffled.transform("size")
-    held_out = place < (fraction * images).round().clip(upper=images - 1)
-    rows = rows.assign(split=held_out.reindex(rows.index).map({True: "validation", False: "train"}))
-    return _with_attrs(rows, manifest)
 
 
 def _quotas(counts: np.ndarray, images: int) -> list[int]:

@@ -18,6 +18,7 @@ def benchmark(name):
 
 
 bench_loss = benchmark("bench_loss")
+bench_freeze = benchmark("bench_freeze")
 
 
 def test_quick_run_writes_its_table(tmp_path, capsys):
@@ -52,3 +53,26 @@ def test_both_recipes_are_the_same_loss(name, size):
         results.append([value, *(batch[leaf].grad for leaf in ("logits", "features"))])
     torch.testing.assert_close(*results)
     assert not torch.equal(ours.loss.centers, before) and not torch.equal(plain.centers, before)  # both have moved
+
+
+def test_freezing_is_measured_in_turns(tmp_path, capsys, monkeypatch):
+    class Here:  # a process of its own costs seconds, and measures nothing here
+        def __init__(self, processes):
+            assert processes == 1
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def apply(self, function, arguments):
+            return function(*arguments)
+
+    monkeypatch.setattr(bench_freeze.multiprocessing, "get_context", lambda kind: type("Context", (), {"Pool": Here}))
+    table = bench_freeze.main(["--quick", "--csv", str(tmp_path / "table.csv")])
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "table.csv"), table)
+    row = table.iloc[0]
+    assert (row.architecture, row.precision, row.batch, row.image_size) == ("resnet14", "float32", 2, 32)
+    assert row.speedup == pytest.approx(row.frozen_images_per_s / row.full_images_per_s)
+    assert "speedup" in capsys.readouterr().out

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fer_utils import models
+from fer_utils import architectures, models
 from fer_utils.errors import InputError
 
 
@@ -19,7 +19,7 @@ def randomised(backbone, seed=0):
             state[name] = torch.rand(tensor.shape, generator=random) + 0.5
         elif tensor.ndim == 4:
             state[name] = torch.randn(tensor.shape, generator=random) / tensor[0].numel() ** 0.5
-        elif name.startswith("input_") or not tensor.is_floating_point():
+        elif name.startswith("input.") or not tensor.is_floating_point():
             state[name] = tensor
         else:
             state[name] = torch.randn(tensor.shape, generator=random) * 0.2 + name.endswith("weight")
@@ -118,7 +118,7 @@ def bottleneck_parameters(blocks, widths, squeeze):
     return total
 
 
-@pytest.mark.parametrize("name", models.ARCHITECTURES)
+@pytest.mark.parametrize("name", architectures.OWN)
 def test_parameter_counts(name):
     blocks = (3, 4, 6, 3) if name.endswith("50") else (1, 1, 1, 1)
     parameters = sum(p.numel() for p in models.build_backbone(name).parameters())
@@ -169,7 +169,7 @@ def test_frozen_stages_stay_bit_identical_and_the_others_move(n):
     prefixes = [("backbone.conv1", "backbone.bn1"), *((f"backbone.layer{i}",) for i in range(1, 5))]
     frozen = tuple(prefix for stage in prefixes[:n] for prefix in stage)
     for name, tensor in model.state_dict().items():
-        constant = name.startswith((*frozen, "backbone.input_"))
+        constant = name.startswith((*frozen, "backbone.input."))
         assert torch.equal(tensor, before[name]) == constant, name
 
 
@@ -177,7 +177,7 @@ def test_frozen_stages_record_no_graph():
     model = models.freeze_stages(models.FERNet("se_resnet14"), 3).train()
     recorded = []
     for stage in model.stages():
-        stage[-1].register_forward_hook(lambda module, args, out: recorded.append(out.grad_fn is not None))
+        stage.blocks[-1].register_forward_hook(lambda module, args, out: recorded.append(out.grad_fn is not None))
     model(torch.randn(2, 3, 32, 32))
     assert recorded == [False, False, False, True, True]
 
@@ -197,7 +197,7 @@ def test_thawing_brings_stages_back():
 
 @pytest.mark.parametrize("n", [-1, 6, 2.5, "3", None])
 def test_a_wrong_number_of_stages_is_refused(n):
-    with pytest.raises(InputError, match="from 0 to 5; found"):
+    with pytest.raises(InputError, match="from 0 to 5, which resnet14 has; found"):
         models.freeze_stages(models.FERNet("resnet14"), n)
 
 

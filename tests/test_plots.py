@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from scipy.stats import binomtest
+from sklearn.metrics import roc_auc_score
 
 from fer_utils import paper, plots
 from fer_utils.errors import InputError
@@ -97,6 +98,70 @@ def test_samples_stand_in_their_class_column():
     assert (mosaic[:, 2 * 25 : 3 * 25 - 1] == 255).all()  # no sad face given
     with pytest.raises(InputError, match="found float64"):
         plots.plot_samples(images / 255, labels, axes())
+
+
+def test_identities_stand_in_their_persons_row():
+    images = np.random.default_rng(0).integers(0, 256, (6, 24, 24), dtype=np.uint8)
+    ax = plots.plot_identities(images, ["Bo", "Ada", "Bo", "Bo", "Ada", "Bo"], axes(), per_person=3)
+    sheet = ax.images[0].get_array()
+    assert sheet.shape == (2 * 25 - 1, 3 * 25 - 1, 3) and [label.get_text() for label in ax.get_yticklabels()] == [
+        "Bo",
+        "Ada",
+    ]
+    for row, numbers in enumerate([(0, 2, 3), (1, 4)]):
+        for column, number in enumerate(numbers):
+            assert (sheet[25 * row :, 25 * column :][:24, :24, 0] == images[number]).all()
+    assert (sheet[25:, 50:] == 255).all()  # Ada has two
+    assert ax.get_yticks().tolist() == [11.5, 36.5]
+    with pytest.raises(InputError, match="and 5 labels"):
+        plots.plot_identities(images, range(5), axes())
+
+
+# ---- verification
+
+
+def pairs_of_scores():
+    random = np.random.default_rng(0)
+    same = np.arange(400) % 2 == 0
+    return random.normal(np.where(same, 0.6, 0.1), 0.2), same, random.normal(np.where(same, 0.3, 0.2), 0.2)
+
+
+def test_roc_curves_and_the_chosen_point():
+    similarities, same, pixels = pairs_of_scores()
+    ax = plots.plot_roc(similarities, same, axes(), baseline=pixels)
+    chance, baseline, network, point = ax.lines
+    assert chance.get_ydata() == pytest.approx(100 * chance.get_xdata())
+    for line, values, name in ((baseline, pixels, "grey pixels"), (network, similarities, "network")):
+        assert line.get_label() == f"{name}, area {roc_auc_score(same, values):.3f}"
+        threshold = np.quantile(values, 0.7)
+        far, tar = (np.mean(values[kind] > threshold) for kind in (~same, same))
+        assert 100 * tar in line.get_ydata()[line.get_xdata() == far]
+    (far,), (tar,) = point.get_data()
+    assert ax.get_xlim() == (1 / 200, 1) and ax.get_xscale() == "log"
+    assert tar / 100 - far == pytest.approx(max(network.get_ydata() / 100 - network.get_xdata()))  # balanced kinds
+    assert point.get_label() == f"best threshold, {tar:.1f} % at {100 * far:.1f} %"
+    assert len(plots.plot_roc(similarities, same, axes()).lines) == 3
+
+
+def test_similarity_histograms_count_their_own_kind():
+    similarities, same, _ = pairs_of_scores()
+    ax = plots.plot_similarities(similarities, same, axes())
+    filled = [patch.get_height() for patch in ax.patches if hasattr(patch, "get_height")]
+    assert sum(filled) == pytest.approx(200) and len(filled) == 80  # 40 bars of each kind, 100 % each
+    (threshold,) = set(ax.lines[0].get_xdata())
+    right = np.mean((similarities >= threshold) == same)
+    assert right == max(np.mean((similarities >= value) == same) for value in similarities)
+
+
+@pytest.mark.parametrize("perfect", [False, True])
+def test_verification_figure_fits_its_page(perfect):
+    similarities, same, pixels = pairs_of_scores()
+    figure = plots.figure_verification(same * 0.9 if perfect else similarities, same, pixels)
+    figure.draw_without_rendering()
+    drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert drawn.x0 >= -0.01 and drawn.y0 >= -0.01 and drawn.x1 <= width + 0.01 and drawn.y1 <= height + 0.01
+    if perfect:
+        assert figure.axes[0].lines[-1].get_label() == "best threshold, 100.0 % at 0.0 %"
 
 
 # ---- learning curves

@@ -39,6 +39,7 @@ def softmax_losses(b, weights=None, reduction="mean"):
         "focal": losses.focal_loss(logits, targets, 1.5, weights, reduction),
         "logit_adjusted": losses.logit_adjusted_loss(logits, targets, b["counts"], 0.7, reduction),
         "ldam": losses.ldam_loss(logits, targets, b["margins"], 5.0, weights, reduction),
+        "arcface": losses.arcface_loss(logits, targets, 0.7, 20.0, reduction),
     }
 
 
@@ -76,6 +77,17 @@ def ldam_equation(logits, targets, margins, scale, weights):
         own = math.exp(float(row[y]) - scale * float(margins[y]))
         others = sum(math.exp(float(row[j])) for j in range(len(row)) if j != y)
         losses.append(-float(weights[y]) * math.log(own / (own + others)))
+    return losses
+
+
+def arcface_equation(logits, targets, margin, scale):
+    losses = []
+    for row, y in zip(logits, targets.tolist(), strict=True):
+        angle = math.acos(float(row[y]) / scale)
+        moved = math.cos(angle + margin) if angle + margin < math.pi else math.cos(angle) - margin * math.sin(margin)
+        own = math.exp(scale * moved)
+        others = sum(math.exp(float(row[j])) for j in range(len(row)) if j != y)
+        losses.append(-math.log(own / (own + others)))
     return losses
 
 
@@ -126,6 +138,7 @@ def test_softmax_losses_equal_the_equations(dtype, weighted, reduction):
         "focal": (focal_equation(logits, targets, 1.5, weights), weights),
         "logit_adjusted": (logit_adjusted_equation(logits, targets, b["counts"], 0.7), ones),
         "ldam": (ldam_equation(logits, targets, b["margins"], 5.0, weights), weights),
+        "arcface": (arcface_equation(logits, targets, 0.7, 20.0), ones),
     }
     for name, computed in softmax_losses(b, weights if weighted else None, reduction).items():
         values, divisor = expected[name]
@@ -146,6 +159,48 @@ def test_focal_loss_equals_the_equation_for_any_gamma(gamma):
     computed = losses.focal_loss(b["logits"], b["targets"], gamma, reduction="none")
     expected = focal_equation(b["logits"], b["targets"], gamma, torch.ones(4))
     torch.testing.assert_close(computed, torch.tensor(expected, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("margin", [0.1, 0.5, 1.5])
+def test_arcface_loss_equals_the_equation_at_any_angle(margin):
+    """On both sides of θ = π − m, where cos(θ + m) turns up again, for the true class alone."""
+    angles = torch.linspace(0.01, math.pi - 0.01, 50, dtype=torch.float64)
+    logits = 4 * torch.stack([angles.cos(), torch.full_like(angles, 0.3)], dim=1)
+    targets = torch.zeros(50, dtype=torch.int64)
+    computed = losses.arcface_loss(logits, targets, margin, 4.0, reduction="none")
+    torch.testing.assert_close(computed, torch.tensor(arcface_equation(logits, targets, margin, 4.0)).double())
+    assert (computed.diff() > 0).all()  # the farther away, the worse
+
+
+def test_arcface_loss_is_that_of_angles_between_features_and_class_vectors():
+    """Turning every feature by m away from its class vector, in their plane, and no margin: the same loss."""
+    random = torch.Generator().manual_seed(0)
+    features, vectors = (torch.randn(n, 2, generator=random, dtype=torch.float64) for n in (6, 1))
+    features, vector = F.normalize(features), F.normalize(vectors)[0]
+    angles = (features @ vector).acos()
+    others = torch.rand(6, 2, generator=random, dtype=torch.float64)
+
+    def logits(angles):
+        return 5 * torch.cat([angles.cos()[:, None], others], dim=1)
+
+    targets, near = torch.zeros(6, dtype=torch.int64), angles < math.pi - 0.5
+    assert near.any()
+    margined = losses.arcface_loss(logits(angles), targets, 0.5, 5.0, "none")
+    plain = F.cross_entropy(logits(angles + 0.5), targets, reduction="none")
+    torch.testing.assert_close(margined[near], plain[near])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("cosine", [1.0, -1.0, 1 + 1e-6, -1 - 1e-6, 1 - 1e-7])
+def test_arcface_gradient_is_finite_where_the_angle_has_none(cosine, dtype):
+    """At θ = 0 and π, exactly and to rounding, the derivative of sin θ in cos θ is infinite."""
+    features = torch.tensor([[cosine, 0.0]], dtype=dtype, requires_grad=True)
+    logits = 30 * features @ torch.eye(2, dtype=dtype)
+    loss = losses.arcface_loss(logits, torch.tensor([0]), 0.5, 30.0)
+    (gradient,) = torch.autograd.grad(loss, features)
+    assert loss.isfinite() and gradient.isfinite().all()
+    exact = arcface_equation(torch.tensor([[30 * max(-1.0, min(1.0, cosine)), 0.0]]), torch.tensor([0]), 0.5, 30.0)
+    assert loss.item() == pytest.approx(exact[0], abs=1e-2)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
@@ -224,6 +279,7 @@ def test_degenerate_cases_equal_torch_in_value_and_gradient(weighted):
         ),
     }
     if not weighted:
+        computed["arcface m = 0"] = losses.arcface_loss(logits, targets, 0.0, 20.0)
         flat = losses.effective_number_weights([9, 5, 2, 1], beta=0.0).double()
         computed |= {
             "τ = 0": losses.logit_adjusted_loss(logits, targets, b["counts"], 0.0),
@@ -270,6 +326,7 @@ def test_gradients_by_differences(reduction):
         (lambda z: losses.focal_loss(z, targets, 0.3, None, reduction), (logits,)),
         (lambda z: losses.logit_adjusted_loss(z, targets, b["counts"], 0.7, reduction), (logits,)),
         (lambda z: losses.ldam_loss(z, targets, b["margins"], 5.0, weights, reduction), (logits,)),
+        (lambda z: losses.arcface_loss(z, targets, 0.7, 20.0, reduction), (logits,)),
         (lambda x, c: losses.island_loss(x, targets, c, 0.7, reduction), (features, centers)),
     ):
         assert torch.autograd.gradcheck(function, inputs)
@@ -344,9 +401,11 @@ def test_other_losses_at_extreme_logits():
     logits = torch.tensor([[100.0, -100.0], [100.0, -100.0]], requires_grad=True)
     adjusted = losses.logit_adjusted_loss(logits, targets, counts, reduction="none")
     margined = losses.ldam_loss(logits, targets, torch.tensor([0.5, 0.1]), 30.0, reduction="none")
+    angular = losses.arcface_loss(logits, targets, 0.5, 100.0, reduction="none")
     assert adjusted.tolist() == pytest.approx([0, 200 - math.log(1e6)])
     assert margined.tolist() == pytest.approx([0, 203])
-    for loss in (adjusted, margined):
+    assert angular.tolist() == pytest.approx([0, 200 + 100 * 0.5 * math.sin(0.5)])
+    for loss in (adjusted, margined, angular):
         assert torch.autograd.grad(loss.sum(), logits)[0].isfinite().all()
 
 
@@ -359,6 +418,7 @@ def test_one_class_and_one_sample():
         assert value == 0 and torch.equal(gradient, torch.zeros(3, 1))
     assert losses.logit_adjusted_loss(logits, b["targets"], b["counts"]) == 0
     assert losses.ldam_loss(logits, b["targets"], b["margins"]) == 0
+    assert losses.arcface_loss(logits, b["targets"]) == 0
     assert losses.island_pairs(centers).item() == pytest.approx(0, abs=1e-12)
     torch.testing.assert_close(
         losses.update_centers_island(b["features"], b["targets"], centers),
@@ -516,6 +576,12 @@ NAN, INFINITY = float("nan"), float("inf")
         ("ldam_loss", "logits targets margins", {"weights": torch.zeros(4)}, "weights > 0"),
         ("ldam_loss", "logits targets margins", {"targets": torch.zeros(12)}, "int64.*torch.float32"),
         ("ldam_loss", "logits targets margins", {"reduction": "avg"}, "unknown reduction"),
+        ("arcface_loss", "logits targets", {"angular_margin": -0.1}, r"angular_margin \(m\) in 0 ≤ m ≤ π/2.*-0.1"),
+        ("arcface_loss", "logits targets", {"angular_margin": 1.58}, "found 1.58"),
+        ("arcface_loss", "logits targets", {"angular_margin": NAN}, "found nan"),
+        ("arcface_loss", "logits targets", {"scale": 0}, "scale > 0.*found 0"),
+        ("arcface_loss", "logits targets", {"targets": torch.full((12,), 4)}, r"targets in 0…3 .*found 4"),
+        ("arcface_loss", "logits targets", {"reduction": "avg"}, "unknown reduction"),
         ("island_loss", "features targets centers", {"island_weight": -1}, r"island_weight \(λ₁\) ≥ 0; found -1"),
         ("island_loss", "features targets centers", {"centers": torch.ones(4, 5)}, "same size D"),
         ("island_loss", "features targets centers", {"features": torch.full((12, 6), NAN)}, "finite features"),

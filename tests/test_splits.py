@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from fer_utils.datasets.manifest import class_counts
 from fer_utils.errors import InputError
 from fer_utils.expressions import NUM_CLASSES
-from fer_utils.splits import MIN_PER_CLASS, count_duplicates, find_training_leaks, remove_training_leaks, subsample
+from fer_utils.splits import (
+    MIN_PER_CLASS,
+    count_duplicates,
+    find_training_leaks,
+    hold_out_subjects,
+    hold_out_within_subjects,
+    remove_training_leaks,
+    subsample,
+)
 
 SPLITS = ["train", "validation", "test"]
 some_images = st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from(SPLITS)), max_size=30)
@@ -128,3 +136,75 @@ def test_attrs_say_so_and_are_not_shared():
 def test_impossible_subsets(split, images, message):
     with pytest.raises(InputError, match=message):
         subsample(split_manifest([20, 20, 20]), split, images, seed=0)
+
+
+def people_manifest(sizes, shuffle=0):
+    """People 0, 1, … with so many images each, in random order, and two strangers in a test and a validation split."""
+    subjects = np.random.default_rng(shuffle).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    own = pd.DataFrame({"image": [f"i{i}" for i in range(len(subjects))], "split": "train", "subject": subjects})
+    others = pd.DataFrame({"image": list("abc"), "split": ["test", "validation", "test"], "subject": [-1, -2, -1]})
+    manifest = pd.concat([own.iloc[:3], others, own.iloc[3:]], ignore_index=True).assign(label=-1)
+    manifest.attrs = {"dataset": "identities", "root": "/faces"}
+    return manifest
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(1, 5), min_size=8, max_size=40), st.sampled_from([0.05, 0.1, 0.3]), st.integers(0, 99))
+def test_held_out_people_are_whole_and_in_proportion(sizes, fraction, seed):
+    sizes = [2, 3, *sizes]
+    manifest = people_manifest(sizes)
+    split = hold_out_subjects(manifest, fraction, seed)
+    by_person = split[split["split"] != "validation"].groupby("subject")["split"].nunique()
+    assert (by_person == 1).all()
+    held_out = split.loc[split["split"] == "test", "subject"]
+    counts = held_out.value_counts()
+    assert counts.to_dict() == {person: sizes[person] for person in counts.index}
+    several, single = sum(size > 1 for size in sizes), sum(size == 1 for size in sizes)
+    assert (counts > 1).sum() == max(2, round(fraction * several)) and (counts == 1).sum() == round(fraction * single)
+    kept = manifest[manifest["split"] != "test"]
+    assert split["image"].tolist() == kept["image"].tolist() and split.attrs == manifest.attrs
+    assert hold_out_subjects(manifest, fraction, seed).equals(split)
+
+
+def test_other_people_for_another_seed():
+    manifest = people_manifest([3] * 30)
+    chosen = [set(hold_out_subjects(manifest, 0.2, seed).query("split == 'test'")["subject"]) for seed in range(4)]
+    assert len({frozenset(people) for people in chosen}) == 4
+
+
+def test_validation_is_of_known_people_and_strangers_stay_strangers():
+    split = hold_out_within_subjects(hold_out_subjects(people_manifest([10] * 8), 0.25, seed=0), 0.1, seed=0)
+    people = split.groupby("split")["subject"].agg(["size", "nunique"])
+    assert people.loc["train"].tolist() == [54, 6] and people.loc["validation"].tolist() == [6, 6]
+    assert people.loc["test"].tolist() == [20, 2] and split["subject"].min() == 0  # the manifest's own are dropped
+
+
+def test_without_people_held_out_the_manifests_own_test_people_stay():
+    split = hold_out_within_subjects(people_manifest([10] * 3), 0.1, seed=0)
+    assert split[split["split"] == "test"]["image"].tolist() == ["a", "c"] and "b" not in set(split["image"])
+    alone = people_manifest([10] * 3).query("split == 'train'")
+    again = hold_out_within_subjects(alone, 0.1, seed=0)
+    assert again.equals(split[split["split"] != "test"].reset_index(drop=True))  # the draws know nothing of them
+
+
+@pytest.mark.parametrize(
+    ("sizes", "fraction", "message"),
+    [
+        ([3] * 9, 0.0, "between 0 and 1, found 0.0"),
+        ([3] * 9, 1.0, "between 0 and 1, found 1.0"),
+        ([3] * 9, float("nan"), "found nan"),
+        ([3, 1, 1, 1, 1, 1], 0.1, "found 6, 1 of them with two images or more"),
+        ([3, 3, 3], 0.1, "to train on two others, found 3, 3 of them"),
+        ([3] * 9, 0.9, "to train on two others"),
+    ],
+)
+def test_people_too_few_to_hold_out(sizes, fraction, message):
+    with pytest.raises(InputError, match=message) as error:
+        hold_out_subjects(people_manifest(sizes), fraction, seed=0)
+    assert "\n" not in str(error.value)
+
+
+def test_people_need_a_dataset_that_knows_them():
+    for hold_out in (hold_out_subjects, hold_out_within_subjects):
+        with pytest.raises(InputError, match="expected a manifest with subjects, found the columns"):
+            hold_out(split_manifest([9, 9]), 0.1, seed=0)

@@ -6,6 +6,7 @@ The parts load when first used: drawing faces reads no file, and nothing here im
 
 import importlib
 import inspect
+import os
 
 from fer_utils.datasets.manifest import (
     check_manifest,
@@ -20,10 +21,19 @@ from fer_utils.errors import InputError, check_choice
 _HOMES = {
     "FaceDataset": "images",
     "load_images": "images",
+    "read_affectnet": "affectnet",
+    "read_fer2013": "fer2013",
     "read_ferplus": "ferplus",
+    "read_folder": "folder",
+    "read_identities": "identities",
+    "read_rafdb": "rafdb",
     "read_synthetic": "synthetic",
+    "recognise": "recognition",
+    "sample_people": "identities",
 }
-_READERS = {"ferplus": "read_ferplus", "synthetic": "read_synthetic"}
+_READERS = {
+    name: f"read_{name}" for name in ("affectnet", "fer2013", "ferplus", "folder", "identities", "rafdb", "synthetic")
+}
 
 __all__ = [
     "check_manifest",
@@ -37,16 +47,17 @@ __all__ = [
 ]
 
 
-def read_dataset(dataset: str, root=None, **options):
-    """Read a dataset by its name.
+def read_dataset(dataset, root=None, **options):
+    """Read a dataset by its name, or one that its folder's content tells (`recognise`).
 
     Args:
-        dataset: ``"ferplus"`` or ``"synthetic"``.
+        dataset: ``"affectnet"``, ``"fer2013"``, ``"ferplus"``, ``"folder"``, ``"identities"``, ``"rafdb"`` or
+            ``"synthetic"``; or, alone, the folder of any but the last and identities.
         root: the dataset's folder; None (or empty) for drawn faces, which need none.
-        **options: passed on to `read_ferplus` or `read_synthetic`.
+        **options: passed on to the dataset's reader, `read_…`.
 
     Returns:
-        The manifest.
+        The manifest; ``attrs["dataset"]`` says which it is.
 
     Raises:
         InputError: for an unknown dataset or option, a folder that is not given or not needed, and whatever the
@@ -55,8 +66,10 @@ def read_dataset(dataset: str, root=None, **options):
     Example:
         >>> read_dataset("ferpluss", "data/ferplus")
         Traceback (most recent call last):
-        fer_utils.errors.InputError: unknown dataset 'ferpluss'; did you mean 'ferplus'? Choose from: ferplus, synthetic
+        fer_utils.errors.InputError: unknown dataset 'ferpluss'; did you mean 'ferplus'? Choose from: ...
     """
+    if not root and dataset not in _READERS and (os.path.exists(dataset) or os.path.dirname(dataset)):
+        dataset, root = __getattr__("recognise")(dataset), dataset
     check_choice("dataset", dataset, _READERS)
     reader = __getattr__(_READERS[dataset])
     parameters = inspect.signature(reader).parameters

@@ -5,18 +5,24 @@ Torch is imported only when an item of a `FaceDataset` is asked for, so that rea
 
 import hashlib
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from fer_utils.datasets.boxes import BOX_COLUMNS, cut_box
 from fer_utils.datasets.manifest import check_manifest
+from fer_utils.datasets.votes import vote_shares
 from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
 
 MEMORY_LIMIT = 2**30  # bytes of decoded pixels that a FaceDataset keeps
+# A picture is small enough for Pillow or refused by it with an error; half-way there is nothing to warn about. Set for
+# the whole program, because threads that set and reset warnings around each picture would do so to each other.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 _CHUNK = 256  # faces drawn at once: enough to be vectorised, small enough for the cache and a progress bar
 
 
@@ -102,10 +108,46 @@ def hash_images(manifest: pd.DataFrame) -> list[str]:
         >>> a == b, a == c
         (True, False)
     """
-    return [
-        hashlib.blake2b(str(image.shape).encode() + image.tobytes(), digest_size=16).hexdigest()
-        for image in _each_image(manifest)
-    ]
+    return [fingerprint(image) for image in _each_image(manifest)]
+
+
+def fingerprint(image: np.ndarray) -> str:
+    """The hash of one decoded image, see `hash_images`."""
+    return hashlib.blake2b(str(image.shape).encode() + image.tobytes(), digest_size=16).hexdigest()
+
+
+def image_opener(manifest: pd.DataFrame) -> Callable[[object], np.ndarray]:
+    """The function from an entry of the column `image` to the pixels, for every dataset but drawn faces.
+
+    Images are files below ``attrs["root"]`` or, where ``attrs["pixels"]`` names a file of FER2013's form, its rows.
+
+    Raises:
+        InputError: if the manifest has lost its attrs, or that file is no such file.
+    """
+    root = manifest.attrs.get("root")
+    if root is None:
+        raise InputError(
+            "expected a manifest whose attrs say where its images are (attrs['root']), found none; "
+            "some pandas operations drop the attrs: copy them from the manifest that the reader returned"
+        )
+    if "pixels" in manifest.attrs:
+        from fer_utils.datasets.pixel_rows import PixelRows
+
+        return PixelRows(os.path.join(root, manifest.attrs["pixels"])).load
+    return lambda name: load_image(os.path.join(root, name))
+
+
+def row_opener(manifest: pd.DataFrame) -> Callable[[int], np.ndarray]:
+    """The function from a row's position to its pixels: from the pack, cut to the face box if so asked, or whole."""
+    if "pack" in manifest.attrs:
+        from fer_utils.datasets.packed import PackedImages
+
+        return PackedImages(manifest).__getitem__
+    load, names, margin = image_opener(manifest), manifest["image"].tolist(), manifest.attrs.get("box_margin")
+    if margin is None:
+        return lambda row: load(names[row])
+    boxes = manifest[[*BOX_COLUMNS]].to_numpy()
+    return lambda row: cut_box(load(names[row]), boxes[row], margin)
 
 
 class FaceDataset:
@@ -113,18 +155,19 @@ class FaceDataset:
 
     Images that together take up to `MEMORY_LIMIT` (FER+, drawn faces) are decoded or drawn once, at construction,
     where a bad file stops the program with one line and from where forked workers share them; others at each access.
+    Of a packed manifest they are taken from the pack, kept in memory up to the same limit.
 
     Args:
         manifest: the rows to serve.
         transform: called with a uint8 tensor (3, H, W); None serves that tensor itself.
-        target: ``"label"``, or another column (say ``"subject"``), whose values are then numbered 0 … S−1 in sorted
-            order.
+        target: ``"label"``; ``"votes"``, soft targets (`fer_utils.datasets.votes.vote_shares`); or another column (say
+            ``"subject"``), whose values are then numbered 0 … S−1 in sorted order.
         classes: the values to number, where they are not those of this manifest: the validation set of an
             identification task takes the training set's `classes`.
 
     Attributes:
         classes: list of the target's values; a target is an index into it.
-        targets: list of N ints.
+        targets: list of N ints; of votes a float32 array (N, 8).
 
     Raises:
         InputError: for an unusable manifest, an absent target column, a target that is missing or not among
@@ -149,7 +192,12 @@ class FaceDataset:
         self.transform = transform
         self.classes = _target_classes(manifest, target) if classes is None else list(classes)
         self.targets = _number(manifest, target, self.classes)
-        self._images = load_images(manifest) if _fits_in_memory(manifest) else None
+        if "pack" in manifest.attrs:
+            from fer_utils.datasets.packed import PackedImages
+
+            self._images = PackedImages(manifest)
+        else:
+            self._images = load_images(manifest) if _fits_in_memory(manifest) else None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -173,13 +221,7 @@ class FaceDataset:
 
 def _each_image(manifest: pd.DataFrame, size: int | None = None) -> Iterator[np.ndarray]:
     """Yield uint8 arrays (H, W, 3), with a progress bar in a terminal if it takes longer than a second."""
-    drawn = manifest.attrs.get("dataset") == "synthetic"
-    root = manifest.attrs.get("root")
-    if not drawn and root is None:
-        raise InputError(
-            "expected a manifest whose attrs say where its images are (attrs['root']), found none; "
-            "some pandas operations drop the attrs: copy them from the manifest that the reader returned"
-        )
+    drawn = manifest.attrs.get("dataset") == "synthetic" and "pack" not in manifest.attrs
     with tqdm(total=len(manifest), desc="faces" if drawn else "images", disable=None, delay=1, leave=False) as bar:
         if drawn:
             from fer_utils.datasets.synthetic import draw_manifest
@@ -189,8 +231,9 @@ def _each_image(manifest: pd.DataFrame, size: int | None = None) -> Iterator[np.
                 yield from faces
                 bar.update(len(faces))
         else:
-            for name in manifest["image"]:
-                image = load_image(os.path.join(root, name))
+            load = row_opener(manifest)
+            for row in range(len(manifest)):
+                image = load(row)
                 yield image if size is None else _resize(image, size)
                 bar.update()
 
@@ -219,15 +262,19 @@ def _fits_in_memory(manifest: pd.DataFrame) -> bool:
 
 
 def _target_classes(manifest: pd.DataFrame, target: str) -> list:
+    if target in ("label", "votes"):
+        return list(EXPRESSIONS)
     if target not in manifest.columns:
         raise InputError(
             f"expected the target {target!r} among the manifest's columns, found {', '.join(manifest.columns)}; "
             "choose one of these"
         )
-    return list(EXPRESSIONS) if target == "label" else sorted(manifest[target].dropna().unique().tolist())
+    return sorted(manifest[target].dropna().unique().tolist())
 
 
-def _number(manifest: pd.DataFrame, target: str, classes: list) -> list[int]:
+def _number(manifest: pd.DataFrame, target: str, classes: list) -> list[int] | np.ndarray:
+    if target == "votes":
+        return vote_shares(manifest)
     if target == "label":
         return [int(label) for label in manifest["label"]]
     numbers = {value: number for number, value in enumerate(classes)}

@@ -1,8 +1,9 @@
 """The manifest: one pandas DataFrame per dataset, a row an image. Every reader returns one, everything else takes one.
 
 Columns `image` (path relative to ``attrs["root"]``, or an integer for drawn faces), `label` (0–7, the order of
-`fer_utils.expressions.EXPRESSIONS`), `split` (one of `SPLITS`), and where the source has them `subject`, `box_x`,
-`box_y`, `box_width`, `box_height` and `votes_neutral` … `votes_contempt`. ``manifest.attrs`` is a JSON-serialisable
+`fer_utils.expressions.EXPRESSIONS`; −1 throughout a dataset of people, whose expressions nobody noted), `split` (one of
+`SPLITS`), and where the source has them `subject`, `box_x`, `box_y`, `box_width`, `box_height` and `votes_neutral` …
+`votes_contempt`. ``manifest.attrs`` is a JSON-serialisable
 dict that says where the images are and how the manifest came about.
 """
 
@@ -32,7 +33,8 @@ def check_manifest(manifest: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         InputError: for something that is no DataFrame, a missing column, no rows, a label that is not a whole number
-            from 0 to 7 or a split name not in `SPLITS` (the first such row is named, counted from 0).
+            from 0 to 7 (or −1 in every row, with a `subject`) or a split name not in `SPLITS` (the first such row is
+            named, counted from 0).
 
     Example:
         >>> import pandas as pd
@@ -55,8 +57,9 @@ dataset's own codes with fer_utils.expressions.to_labels and drop what is no exp
         raise InputError("expected a manifest with at least one row, found none; check what it was filtered by")
 
     labels = pd.to_numeric(manifest["label"], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    people_only = "subject" in manifest and (labels == -1).all()
     row = _first(~np.isin(labels, np.arange(NUM_CLASSES)))
-    if row is not None:
+    if row is not None and not people_only:
         raise InputError(
             f"{_name(manifest, row)}: expected a label from 0 to {NUM_CLASSES - 1}, found "
             f"{manifest['label'].iloc[row]}; map the dataset's own codes with fer_utils.expressions.to_labels and "
@@ -93,7 +96,7 @@ def class_counts(manifest: pd.DataFrame, split: str = "train") -> np.ndarray:
     check_choice("split", split, SPLITS)
     check_manifest(manifest)
     labels = manifest["label"].to_numpy()[(manifest["split"] == split).to_numpy()]
-    return np.bincount(labels.astype(np.int64), minlength=NUM_CLASSES).astype(np.int64)
+    return np.bincount(labels[labels >= 0].astype(np.int64), minlength=NUM_CLASSES).astype(np.int64)
 
 
 def count_table(manifest: pd.DataFrame) -> pd.DataFrame:

@@ -1,8 +1,6 @@
 """The paper's networks: backbones, `FERNet` with its embedding, freezing, and a live description (Table 2, Fig. 1)."""
 
 from fer_utils.models.backbones import (
-    ARCHITECTURES,
-    IMAGENET_INPUT,
     POOLS,
     STRIDES,
     Backbone,
@@ -13,25 +11,28 @@ from fer_utils.models.backbones import (
     resnet50,
     se_resnet14,
     se_resnet50,
-    set_input_convention,
     set_layout,
 )
+from fer_utils.models.conversion import IMAGENET_INPUT, InputConversion, set_input_convention
 from fer_utils.models.description import BASES, MIN_IMAGE_SIZE, describe
-from fer_utils.models.fernet import EMBEDDING_ACTIVATIONS, EMBEDDING_NORMS, NUM_STAGES, FERNet, freeze_stages
+from fer_utils.models.fernet import EMBEDDING_ACTIVATIONS, EMBEDDING_NORMS, FERNet, freeze_stages
+from fer_utils.models.stages import Stage
+from fer_utils.models.zoo import TorchvisionBackbone
 
 __all__ = [
-    "ARCHITECTURES",
     "BASES",
     "EMBEDDING_ACTIVATIONS",
     "EMBEDDING_NORMS",
     "IMAGENET_INPUT",
     "MIN_IMAGE_SIZE",
-    "NUM_STAGES",
     "POOLS",
     "STRIDES",
     "Backbone",
     "FERNet",
+    "InputConversion",
     "SEBottleneck",
+    "Stage",
+    "TorchvisionBackbone",
     "build_backbone",
     "describe",
     "freeze_stages",

@@ -1,19 +1,18 @@
 """Backbones: torchvision's `ResNet` without its classifier, with or without squeeze-and-excitation."""
 
-import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops import SqueezeExcitation
 
+from fer_utils import architectures
 from fer_utils.errors import check_choice
+from fer_utils.models.conversion import IMAGENET_INPUT, InputConversion
+from fer_utils.models.stages import Stage
+from fer_utils.models.zoo import TorchvisionBackbone
 
 SQUEEZE = 16  # reduction of the squeeze-and-excitation module
 STRIDES = ("conv1", "conv2")
 POOLS = ("ceil", "padded")
-
-# What the transforms deliver, and what networks expect unless their weights say otherwise: RGB in 0…1, minus the mean,
-# over the standard deviation (section 4.3).
-IMAGENET_INPUT = {"range": 1, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
 class SEBottleneck(Bottleneck):
@@ -47,7 +46,11 @@ class Backbone(ResNet):
         num_features: length of the output.
         input_convention: what the weights want to see, changed by `set_input_convention`. Images always arrive as
             `IMAGENET_INPUT` says; the network itself converts them.
+        pooling: how the pooled features come about, in words.
     """
+
+    prefix = ""  # what stands before torchvision's own tensor names
+    pooling = "global average pool"
 
     def __init__(self, architecture: str, block: type[Bottleneck], blocks: list[int], width: float = 1.0):
         self.width = width  # before torchvision's constructor, which builds the stages
@@ -60,36 +63,22 @@ class Backbone(ResNet):
         self.num_features = self.layer4[-1].conv3.out_channels
         self.fc = nn.Identity()
         self.input_convention = IMAGENET_INPUT
-        self.register_buffer("input_scale", torch.ones(3, 1, 1))
-        self.register_buffer("input_shift", torch.zeros(3, 1, 1))
+        self.input = InputConversion()
 
     def _make_layer(self, block, planes: int, *args, **kwargs) -> nn.Sequential:
         return super()._make_layer(block, int(planes * self.width), *args, **kwargs)
 
     def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images * self.input_scale + self.input_shift)
+        return super().forward(self.input(images))
 
-
-def set_input_convention(backbone: Backbone, convention: dict) -> Backbone:
-    """Make the network convert its images to what the weights were trained with.
-
-    Args:
-        backbone: changed in place.
-        convention: `range` (largest pixel value: 1 or 255), `mean` and `std` (three numbers each, RGB, in that range).
-
-    Returns:
-        the backbone.
-
-    >>> backbone = set_input_convention(resnet14(), {"range": 255, "mean": [124, 117, 104], "std": [1, 1, 1]})
-    >>> backbone.input_scale.flatten()
-    tensor([58.3950, 57.1200, 57.3750])
-    """
-    mean, std = torch.tensor(IMAGENET_INPUT["mean"]), torch.tensor(IMAGENET_INPUT["std"])
-    new_mean, new_std = torch.tensor(convention["mean"]), torch.tensor(convention["std"])
-    backbone.input_convention = convention
-    backbone.input_scale.copy_((convention["range"] * std / new_std)[:, None, None])
-    backbone.input_shift.copy_(((convention["range"] * mean - new_mean) / new_std)[:, None, None])
-    return backbone
+    def stages(self) -> list[Stage]:
+        """Stages 1–5 of Table 2: the 7×7 convolution, then torchvision's `layer1` (after the pool) to `layer4`."""
+        rest = (self.layer2, self.layer3, self.layer4)
+        return [
+            Stage([self.conv1, self.bn1, self.relu]),
+            Stage([self.maxpool, *self.layer1]),
+            *(Stage(list(layer)) for layer in rest),
+        ]
 
 
 def set_layout(backbone: Backbone, stride: str, pool: str) -> Backbone:
@@ -120,12 +109,14 @@ def set_layout(backbone: Backbone, stride: str, pool: str) -> Backbone:
     return backbone
 
 
-def get_layout(backbone: Backbone) -> dict[str, str]:
-    """Layout of a backbone as `set_layout` names it.
+def get_layout(backbone: nn.Module) -> dict[str, str]:
+    """Layout of a backbone as `set_layout` names it; empty for torchvision's other networks, which have but one.
 
     >>> get_layout(se_resnet14())
     {'stride': 'conv1', 'pool': 'ceil'}
     """
+    if not isinstance(backbone, Backbone):
+        return {}
     return {
         "stride": "conv1" if backbone.layer2[0].conv1.stride == (2, 2) else "conv2",
         "pool": "ceil" if backbone.maxpool.ceil_mode else "padded",
@@ -168,17 +159,25 @@ def resnet14() -> Backbone:
     return Backbone("resnet14", Bottleneck, [1, 1, 1, 1], width=0.25)
 
 
-ARCHITECTURES = {builder.__name__: builder for builder in (se_resnet50, resnet50, se_resnet14, resnet14)}
+_OWN = {builder.__name__: builder for builder in (se_resnet50, resnet50, se_resnet14, resnet14)}
 
 
-def build_backbone(name: str) -> Backbone:
+def build_backbone(name: str, image_size: int = 224) -> nn.Module:
     """Backbone by name, randomly initialised.
 
-    Raises:
-        InputError: for a name not in `ARCHITECTURES`.
+    Args:
+        name: one of `fer_utils.architectures.ARCHITECTURES`: ours, or torchvision's.
+        image_size: side of the images in pixels; only vision transformers are built for one size.
 
-    >>> build_backbone("se_resnet14").num_features
-    512
+    Returns:
+        `Backbone` or `TorchvisionBackbone`: a module with `architecture`, `num_features`, `stages()`, `input` and
+        `input_convention`.
+
+    Raises:
+        InputError: for an unknown name, or an image size that the network cannot take.
+
+    >>> build_backbone("se_resnet14").num_features, build_backbone("resnet18").num_features
+    (512, 512)
     """
-    check_choice("architecture", name, ARCHITECTURES)
-    return ARCHITECTURES[name]()
+    check_choice("architecture", name, architectures.ARCHITECTURES)
+    return _OWN[name]() if name in _OWN else TorchvisionBackbone(name, image_size)

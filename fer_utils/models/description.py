@@ -3,8 +3,8 @@
 import torch
 
 from fer_utils.errors import InputError
-from fer_utils.models.backbones import SEBottleneck
 from fer_utils.models.fernet import FERNet
+from fer_utils.models.stages import Stage
 
 MIN_IMAGE_SIZE = 32
 
@@ -22,8 +22,8 @@ def describe(model: FERNet, image_size: int | tuple[int, int]) -> dict:
 
     Returns:
         JSON-serialisable dict: `base`, `architecture`, `image_size`, `frozen_stages`, `embedding_dim`, `num_classes`,
-        and `stages`, a list of dicts with `name`, `modules`, `repeat`, `output` ([channels, height, width] or
-        [length]), `parameters`, `frozen`.
+        and `stages`, a list of dicts with `name`, `modules`, `repeat`, `output` ([channels, height, width],
+        [tokens, length] or [length]), `parameters`, `frozen`.
 
     Raises:
         InputError: for an image below 32 pixels.
@@ -34,21 +34,26 @@ def describe(model: FERNet, image_size: int | tuple[int, int]) -> dict:
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     if min(height, width) < MIN_IMAGE_SIZE:
         raise InputError(f"expected an image_size of at least {MIN_IMAGE_SIZE} pixels; found {image_size}")
-    block = "SE bottleneck" if isinstance(model.backbone.layer1[0], SEBottleneck) else "bottleneck"
-    rows = [("stage 1", "convolution 7×7", 1, model.stages()[0])]
-    for number, stage in enumerate(model.stages()[1:], start=2):
-        modules = f"max-pool, {block}" if number == 2 else block
-        rows.append((f"stage {number}", modules, len(stage[-1]), stage))
-    rows.append(("embedding", "global average pool, fully connected", 1, [model.embedding]))
-    rows.append(("output", "fully connected, softmax", 1, [model.output]))
+    rows = [
+        (f"stage {number}", *stage.describe(), stage, stage.blocks[-1])
+        for number, stage in enumerate(model.stages(), start=1)
+    ]
+    for name, modules, layer in (
+        ("embedding", f"{model.backbone.pooling}, fully connected", model.embedding),
+        ("output", "fully connected, softmax", model.output),
+    ):
+        rows.append((name, modules, 1, Stage([layer]), layer))
 
     outputs = {}
-    hooks = [
-        stage[-1].register_forward_hook(
-            lambda module, args, out, name=name: outputs.update({name: list(out.shape[1:])})
-        )
-        for name, _, _, stage in rows
-    ]
+
+    def keep(name: str, stage: Stage):
+        def hook(module, args, out):
+            sizes = list(out.shape[1:])
+            outputs[name] = [sizes[-1], *sizes[:-1]] if stage.channels_last else sizes
+
+        return hook
+
+    hooks = [last.register_forward_hook(keep(name, stage)) for name, _, _, stage, last in rows]
     training = model.training
     try:
         model.eval()(next(model.parameters()).new_zeros(1, 3, height, width))
@@ -58,8 +63,8 @@ def describe(model: FERNet, image_size: int | tuple[int, int]) -> dict:
             hook.remove()
 
     stages = []
-    for name, modules, repeat, stage in rows:
-        parameters = [parameter for module in stage for parameter in module.parameters()]
+    for name, modules, repeat, stage, _ in rows:
+        parameters = list(stage.parameters())
         stages.append(
             {
                 "name": name,

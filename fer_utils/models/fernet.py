@@ -1,19 +1,18 @@
 """The network that is fine-tuned (Table 2): a backbone, the embedding, the output layer; and the freezing of stages.
 
 Stages are numbered as in Table 2: 1 is the 7×7 convolution, 2–5 are torchvision's `layer1` (with the pool before it)
-to `layer4`.
+to `layer4`. Other networks of torchvision's have stages of their own, see `fer_utils.models.zoo`.
 """
 
 from collections import OrderedDict
-from itertools import chain
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fer_utils.errors import InputError, check_choice
 from fer_utils.models.backbones import build_backbone
+from fer_utils.models.stages import Stage
 
-NUM_STAGES = 5
 EMBEDDING_ACTIVATIONS = ("none", "relu")
 EMBEDDING_NORMS = ("none", "batch")
 CLASSIFIERS = ("linear", "cosine")
@@ -25,7 +24,7 @@ class FERNet(nn.Module):
     The features are the paper's "deep feature" x_i, which center loss and weighted-cluster loss act on.
 
     Args:
-        backbone: name in `ARCHITECTURES`, or a module with `num_features`.
+        backbone: a name (see `build_backbone`), or a module with `num_features`.
         embedding_dim: D.
         num_classes: C.
         embedding_activation: "none" or "relu"; the paper does not say.
@@ -82,17 +81,17 @@ class FERNet(nn.Module):
         features = self.embedding(self.backbone(images))  # (N, D)
         return self.output(features), features
 
-    def stages(self) -> list[list[nn.Module]]:
-        """The modules of stages 1–5 (Table 2), in order."""
-        net = self.backbone
-        return [[net.conv1, net.bn1, net.relu], [net.maxpool, net.layer1], [net.layer2], [net.layer3], [net.layer4]]
+    def stages(self) -> list[Stage]:
+        """The backbone's stages, in order."""
+        return self.backbone.stages()
 
     def train(self, mode: bool = True) -> "FERNet":
         """As `nn.Module.train`, but frozen stages stay in evaluation mode: their batch-norm statistics are fixed."""
         super().train(mode)
         if self.frozen_stages:
-            for module in chain(*self.stages()[: self.frozen_stages]):
-                module.eval()
+            for stage in self.stages()[: self.frozen_stages]:
+                for module in stage.modules():
+                    module.eval()
         return self
 
 
@@ -122,7 +121,8 @@ def freeze_stages(model: FERNet, n: int = 3) -> FERNet:
 
     Args:
         model: changed in place.
-        n: 0 (train everything) to 5 (train embedding and output only); the paper freezes 3.
+        n: 0 (train everything) to the network's number of stages (train embedding and output only); the paper freezes
+            3 of 5.
 
     Returns:
         the model.
@@ -134,10 +134,14 @@ def freeze_stages(model: FERNet, n: int = 3) -> FERNet:
     >>> model.backbone.layer2[0].conv1.weight.requires_grad, model.backbone.layer3[0].conv1.weight.requires_grad
     (False, True)
     """
-    if not isinstance(n, int) or not 0 <= n <= NUM_STAGES:
-        raise InputError(f"expected a number of frozen stages from 0 to {NUM_STAGES}; found {n!r}")
+    stages = model.stages()
+    if not isinstance(n, int) or not 0 <= n <= len(stages):
+        raise InputError(
+            f"expected a number of frozen stages from 0 to {len(stages)}, which {model.backbone.architecture} has; "
+            f"found {n!r}"
+        )
     model.frozen_stages = n
-    for number, stage in enumerate(model.stages(), start=1):
-        for module in stage:
-            module.requires_grad_(number > n)
+    for number, stage in enumerate(stages, start=1):
+        for parameter in stage.parameters():
+            parameter.requires_grad_(number > n)
     return model.train(model.training)

@@ -30,6 +30,7 @@ RIVALS = {
     "balanced_softmax": "balanced softmax",
     "logit_adjusted": "logit-adjusted softmax",
     "ldam_drw": "LDAM-DRW",
+    "arcface": "additive angular margin",
 }
 METRICS = {
     "accuracy": "Accuracy",

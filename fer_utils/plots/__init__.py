@@ -8,7 +8,14 @@ nothing keeps state in pyplot.
 from fer_utils.plots.architecture import figure_architecture, plot_architecture
 from fer_utils.plots.confusion import figure_confusions, plot_confusion
 from fer_utils.plots.curves import figure_learning_curves, plot_learning_curves
-from fer_utils.plots.faces import figure_class_counts, figure_samples, plot_class_counts, plot_samples
+from fer_utils.plots.faces import (
+    figure_class_counts,
+    figure_identities,
+    figure_samples,
+    plot_class_counts,
+    plot_identities,
+    plot_samples,
+)
 from fer_utils.plots.playground import (
     figure_center_steps,
     figure_playground,
@@ -22,6 +29,7 @@ from fer_utils.plots.run import figure_confusion, figure_features, figure_run_cu
 from fer_utils.plots.saving import save_figure
 from fer_utils.plots.style import LOSS_COLORS, LOSS_MARKERS, new_figure, style
 from fer_utils.plots.variants import figure_diagnostics, figure_variants, plot_variants
+from fer_utils.plots.verification import figure_verification, plot_roc, plot_similarities
 
 __all__ = [
     "LOSS_COLORS",
@@ -33,6 +41,7 @@ __all__ = [
     "figure_confusions",
     "figure_diagnostics",
     "figure_features",
+    "figure_identities",
     "figure_learning_curves",
     "figure_playground",
     "figure_printed_sign",
@@ -41,17 +50,21 @@ __all__ = [
     "figure_run_curves",
     "figure_samples",
     "figure_variants",
+    "figure_verification",
     "new_figure",
     "plot_architecture",
     "plot_class_counts",
     "plot_confusion",
     "plot_features",
     "plot_embedding",
+    "plot_identities",
     "plot_learning_curves",
     "plot_published_scatter",
     "plot_rare_recall",
     "plot_recall",
+    "plot_roc",
     "plot_samples",
+    "plot_similarities",
     "plot_variants",
     "save_figure",
     "style",

@@ -42,7 +42,7 @@ def plot_architecture(architecture: dict, ax: Axes, loss: str = "weighted_cluste
     True
     """
     check_choice("loss", loss, LOSSES)
-    stages = architecture.get("stages", [])
+    stages = _merged(architecture.get("stages", []))
     if not stages:
         raise InputError("expected an architecture with stages, found none; rebuild architecture.json")
     ax.set(xlim=(0, PAGE_WIDTH), ylim=(0, HEIGHT), aspect="equal")
@@ -88,6 +88,22 @@ def short_count(count: int) -> str:
         if count >= size:
             return f"{float(f'{count / size:.3g}'):g}{unit}"
     return str(count)
+
+
+def _merged(stages: list[dict]) -> list[dict]:
+    """Stages that are alike, as the blocks of a vision transformer are, become one block of the figure."""
+    merged: list[dict] = []
+    for stage in stages:
+        kind = {key: stage[key] for key in ("modules", "output", "frozen")}
+        if merged and kind == {key: merged[-1][key] for key in kind}:
+            last = merged[-1]
+            first, number = last["name"].split("–")[0].removeprefix("stages ").removeprefix("stage "), stage["name"][6:]
+            last["name"] = f"stages {first}–{number}"
+            last["repeat"] += stage["repeat"]
+            last["parameters"] += stage["parameters"]
+        else:
+            merged.append(dict(stage))
+    return merged
 
 
 def _heights(stages: list[dict]) -> list[float]:

@@ -1,4 +1,4 @@
-"""Figures 2 and 3: sample images and class counts."""
+"""Figures 2, 3 and 4: sample images, class counts and sample identities."""
 
 import numpy as np
 import pandas as pd
@@ -85,28 +85,10 @@ def plot_samples(images, labels, ax: Axes, per_class: int = 4) -> Axes:
     >>> plot_samples(images, range(8), new_figure().subplots(), per_class=1).images[0].get_array().shape
     (16, 135, 3)
     """
-    images, labels = np.asarray(images), np.asarray(labels)
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != len(labels):
-        raise InputError(
-            f"expected uint8 images (N, H, W, 3) or (N, H, W) and N labels, "
-            f"found {images.dtype} {images.shape} and {len(labels)} labels"
-        )
-    if images.ndim == 3:
-        images = np.repeat(images[..., None], 3, axis=-1)
-    _, height, width, _ = images.shape
-    gap = max(1, width // 24)
-    step_y, step_x = height + gap, width + gap
-    mosaic = np.full((per_class * step_y - gap, NUM_CLASSES * step_x - gap, 3), 255, np.uint8)
-    for label in range(NUM_CLASSES):
-        for row, image in enumerate(images[labels == label][:per_class]):
-            y, x = row * step_y, label * step_x
-            mosaic[y : y + height, x : x + width] = image
-    ax.imshow(mosaic)
-    ax.set_xticks(np.arange(NUM_CLASSES) * step_x + (width - 1) / 2, EXPRESSIONS)
+    centers = _show_grid(images, labels, range(NUM_CLASSES), per_class, ax, axis="x")
+    ax.set_xticks(centers, EXPRESSIONS)
     ax.tick_params(axis="x", top=False, bottom=False, labeltop=True, labelbottom=False, labelsize=8, pad=1)
     ax.set_yticks([])
-    ax.spines[:].set_visible(False)
-    ax.grid(False)
     return ax
 
 
@@ -123,3 +105,72 @@ def figure_samples(images, labels, per_class: int = 4) -> Figure:
     figure = new_figure(PAGE_WIDTH, PAGE_WIDTH / NUM_CLASSES * per_class + 0.25)
     plot_samples(images, labels, figure.subplots(), per_class)
     return figure
+
+
+def plot_identities(images, subjects, ax: Axes, per_person: int = 8) -> Axes:
+    """Sample identities (Figure 4), a row a person.
+
+    Args:
+        images: (N, H, W, 3) or grey (N, H, W) uint8.
+        subjects: (N,) whose image each is; people are shown in the order of their first image.
+        ax: where to draw.
+        per_person: images a row, the first of each person; too few leave a gap.
+
+    Raises:
+        InputError: as `plot_samples`.
+
+    >>> ax = plot_identities(np.zeros((3, 16, 16, 3), np.uint8), ["Ada", "Bo", "Bo"], new_figure().subplots(), 2)
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['Ada', 'Bo']
+    """
+    people = list(dict.fromkeys(np.asarray(subjects).tolist()))
+    centers = _show_grid(images, subjects, people, per_person, ax, axis="y")
+    ax.set_yticks(centers, [str(person) for person in people])
+    ax.tick_params(axis="y", length=0)
+    ax.set_xticks([])
+    return ax
+
+
+@style()
+def figure_identities(images, subjects, per_person: int = 8) -> Figure:
+    """Figure 4 at page width.
+
+    Args:
+        images, subjects, per_person: as in `plot_identities`.
+
+    >>> images = np.zeros((4, 16, 16), np.uint8)
+    >>> figure_identities(images, [7, 7, 9, 9], per_person=2).axes[0].get_yticklabels()[1].get_text()
+    '9'
+    """
+    people = len(set(np.asarray(subjects).tolist()))
+    longest = max(len(str(subject)) for subject in subjects)
+    names = 0.1 + 0.065 * longest  # inches
+    figure = new_figure(PAGE_WIDTH, (PAGE_WIDTH - names) / per_person * people + 0.05)
+    plot_identities(images, subjects, figure.subplots(), per_person)
+    return figure
+
+
+def _show_grid(images, groups, order, most: int, ax: Axes, axis: str) -> np.ndarray:
+    """Show the first `most` images of each group side by side, groups along `axis`; returns their middles there."""
+    images, groups = np.asarray(images), np.asarray(groups)
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != len(groups):
+        raise InputError(
+            f"expected uint8 images (N, H, W, 3) or (N, H, W) and N labels, "
+            f"found {images.dtype} {images.shape} and {len(groups)} labels"
+        )
+    if images.ndim == 3:
+        images = np.repeat(images[..., None], 3, axis=-1)
+    _, height, width, _ = images.shape
+    gap = max(1, width // 24)
+    step_y, step_x = height + gap, width + gap
+    rows, columns = (most, len(order)) if axis == "x" else (len(order), most)
+    sheet = np.full((rows * step_y - gap, columns * step_x - gap, 3), 255, np.uint8)
+    for place, group in enumerate(order):
+        for turn, image in enumerate(images[groups == group][:most]):
+            row, column = (turn, place) if axis == "x" else (place, turn)
+            sheet[row * step_y :, column * step_x :][:height, :width] = image
+    ax.imshow(sheet)
+    ax.spines[:].set_visible(False)
+    ax.grid(False)
+    step, size = (step_x, width) if axis == "x" else (step_y, height)
+    return np.arange(len(order)) * step + (size - 1) / 2

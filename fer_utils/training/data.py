@@ -1,5 +1,7 @@
 """From run parameters to manifests and loaders."""
 
+import functools
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -7,7 +9,8 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Sampler
 
-from fer_utils import datasets, splits, transforms
+from fer_utils import datasets, packing, splits, transforms, verification
+from fer_utils.datasets.boxes import with_margin
 from fer_utils.errors import InputError
 from fer_utils.runs import RunParameters, located
 
@@ -36,28 +39,82 @@ class SeededSampler(Sampler):
         yield from zip(order.tolist(), seeds.tolist(), strict=True)
 
 
+class PackedBatches(datasets.FaceDataset):
+    """A packed manifest by the batch: uint8 images (N, C, S, S) as packed, their crops (N, 5), and the targets.
+
+    Keys are those of `FaceDataset`: pairs (index, seed) for random crops, indices alone for the centre.
+    """
+
+    def __init__(self, manifest: pd.DataFrame, crop_scale: tuple[float, float], target: str, classes=None):
+        super().__init__(manifest, target=target, classes=classes)
+        self.crop_scale, self.in_memory = crop_scale, self._images.in_memory
+        self._targets = torch.as_tensor(self.targets)
+
+    def __getitems__(self, keys: list) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        side = self.manifest.attrs["pack"]["size"]
+        if isinstance(keys[0], tuple):
+            indices, seeds = map(list, zip(*keys, strict=True))
+            crops = transforms.random_crops(seeds, side, self.crop_scale)
+        else:
+            indices, crops = list(keys), transforms.centre_crops(len(keys), side, round(side * 224 / 256))
+        images = torch.from_numpy(self._images.batch(indices)).permute(0, 3, 1, 2)
+        return images, crops, self._targets[indices]
+
+
+class AheadLoader(DataLoader):
+    """A `DataLoader` whose next batch a thread prepares while the current one is trained with."""
+
+    def __iter__(self):
+        batches = super().__iter__()
+        with ThreadPoolExecutor(1) as thread:
+            following = thread.submit(next, batches, None)
+            while (batch := following.result()) is not None:
+                following = thread.submit(next, batches, None)
+                yield batch
+
+
 class ExpressionData(LightningDataModule):
     """Loaders over a manifest's three splits: augmented and shuffled for training, plain and in order otherwise."""
 
     def __init__(self, manifest: pd.DataFrame, params: RunParameters):
         super().__init__()
         self.params = params
+        self._crop = transforms.CropBatch(params.image_size)
         crop_scale = (params.crop_scale_min, 1.0)
-        self.train = self._dataset(manifest, "train", transforms.train_transform(params.image_size, crop_scale))
+        # Soft targets are for training alone: selection and every metric are those of the labels.
+        target = "votes" if params.label_mode == "probability" else params.target
+        augmentation = transforms.train_transform(params.image_size, crop_scale)
+        self.train = self._dataset(manifest, "train", augmentation, target=target)
         evaluation = transforms.evaluation_transform(params.image_size)
         self.validation = self._dataset(manifest, "validation", evaluation, self.train.classes)
-        # Of an identity run, which has no test split, validation says it all.
-        evaluated = "test" if params.target == "subject" else params.evaluation
-        self.test = self._dataset(manifest, evaluated, evaluation, self.train.classes)
+        if params.target == "subject":  # people who are no class of the training's: they are compared with each other
+            self.test = self._dataset(manifest, "test", evaluation)
+        else:
+            self.test = self._dataset(manifest, params.evaluation, evaluation, self.train.classes)
 
-    def _dataset(self, manifest: pd.DataFrame, split: str, transform, classes=None) -> datasets.FaceDataset | None:
+    def _dataset(
+        self, manifest: pd.DataFrame, split: str, transform, classes=None, target: str | None = None
+    ) -> datasets.FaceDataset | None:
         rows = manifest[manifest["split"] == split].reset_index(drop=True)
         rows.attrs = manifest.attrs
-        return datasets.FaceDataset(rows, transform, self.params.target, classes) if len(rows) else None
+        if not len(rows):
+            return None
+        target = target or self.params.target
+        if "pack" in manifest.attrs:
+            return PackedBatches(rows, (self.params.crop_scale_min, 1.0), target, classes)
+        return datasets.FaceDataset(rows, transform, target, classes)
 
     def _loader(self, dataset, **options) -> DataLoader:
         pinned = torch.cuda.is_available() and self.params.device != "cpu"
-        return DataLoader(dataset, num_workers=self.params.workers, pin_memory=pinned, **options)
+        if not isinstance(dataset, PackedBatches):
+            return DataLoader(dataset, num_workers=self.params.workers, pin_memory=pinned, **options)
+        workers = 0 if dataset.in_memory else self.params.workers
+        # A GPU gets the batch as it is packed, and crops it itself.
+        collate = _as_it_is if pinned else functools.partial(_cropped, self._crop)
+        return AheadLoader(dataset, num_workers=workers, pin_memory=pinned, collate_fn=collate, **options)
+
+    def on_after_batch_transfer(self, batch, _):
+        return _cropped(self._crop, batch) if len(batch) == 3 else batch
 
     def train_dataloader(self) -> DataLoader:
         size = self.params.batch_size
@@ -76,12 +133,27 @@ class ExpressionData(LightningDataModule):
         return self._loader(self.test, batch_size=256)
 
 
+def _as_it_is(batch):
+    return batch
+
+
+def _cropped(crop: transforms.CropBatch, batch: tuple) -> tuple[torch.Tensor, torch.Tensor]:
+    images, crops, targets = batch
+    return crop.to(images.device)(images, crops), targets
+
+
+def pack_if_asked(manifest: pd.DataFrame, params: RunParameters, root: Path) -> pd.DataFrame:
+    """The manifest; with `packed` its images are packed, once for all runs of a checkout, below `<root>/.cache/`."""
+    return packing.pack_into(manifest, _stored_size(params), root / ".cache" / "packs") if params.packed else manifest
+
+
 def prepare_manifest(params: RunParameters, root: Path) -> pd.DataFrame:
     """The manifest that `params` ask for: read, freed of leaks and cut to the asked sizes (0 = all).
 
     With `target="subject"` a tenth of each subject's training images becomes the validation split (identification
-    of known people), and there is no test split. With `evaluation="validation"` the test split is left out, after leaks
-    into it have been removed from training: a search that must not see it cannot.
+    of known people); the test split is the people held out, else those whom the dataset sets apart, if any. A folder
+    of identities is cut by `min_images`, not by sizes. With `evaluation="validation"` the test split is left out, after
+    leaks into it have been removed from training: a search that must not see it cannot.
 
     Raises:
         InputError: where the data are not what was asked for.
@@ -92,7 +164,7 @@ def prepare_manifest(params: RunParameters, root: Path) -> pd.DataFrame:
             **sizes,
             subjects=params.subjects,
             difficulty=params.difficulty,
-            image_size=_drawn_size(params),
+            image_size=_stored_size(params),
             proportions="balanced" if params.target == "subject" else "table3",
             seed=params.data_seed,
         )
@@ -101,22 +173,29 @@ def prepare_manifest(params: RunParameters, root: Path) -> pd.DataFrame:
             raise InputError(
                 f"dataset {params.dataset!r} needs its folder: give data=… (make study … DATA=/path/to/it)"
             )
-        manifest = datasets.read_dataset(params.dataset, located(params.data, root))
+        people = params.dataset == "identities"
+        options = {"min_images": params.min_images} if people else {}
+        manifest = datasets.read_dataset(params.dataset, located(params.data, root), **options)
         for split, images in sizes.items():
-            if images:
+            if images and not people:
                 manifest = splits.subsample(manifest, split, images, seed=params.data_seed)
-    if params.target == "subject":
-        manifest = splits.hold_out_within_subjects(manifest, fraction=0.1, seed=params.data_seed)
     identity = params.target == "subject"
+    if params.held_out_people:
+        manifest = splits.hold_out_subjects(manifest, params.held_out_people, seed=params.data_seed)
+    if identity:
+        manifest = splits.hold_out_within_subjects(manifest, fraction=0.1, seed=params.data_seed)
     if params.evaluation == "validation":
         manifest = splits.without(manifest, "test")
     for split in ("train", "validation") if identity else ("train", "validation", params.evaluation):
         if not (manifest["split"] == split).any():
-            source = "train" if identity else split
-            raise InputError(f"expected images in the {split} split, found none; ask for more {source}_images")
-    return manifest
+            more = "images of a person (6 give one to validation)" if identity else f"{split}_images"
+            raise InputError(f"expected images in the {split} split, found none; ask for more {more}")
+    strangers = manifest.loc[manifest["split"] == "test", "subject"] if identity else ()
+    if len(strangers):
+        verification.make_pairs(strangers, pairs=2)  # which fails before the training, not after it
+    return manifest if params.box_margin is None else with_margin(manifest, params.box_margin)
 
 
-def _drawn_size(params: RunParameters) -> int:
-    """Drawn faces are rendered a seventh larger than the network sees, as 256 stands to 224 in the paper's crop."""
+def _stored_size(params: RunParameters) -> int:
+    """Faces are drawn and packed a seventh larger than the network sees, as 256 stands to 224 in the paper's crop."""
     return round(params.image_size * 256 / 224)

@@ -19,9 +19,10 @@ from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
 from fer_utils.files import replaced
 from fer_utils.runs import Run, RunParameters, located, parameters
-from fer_utils.training.data import ExpressionData, prepare_manifest
+from fer_utils.training.data import ExpressionData, pack_if_asked, prepare_manifest
 from fer_utils.training.module import ExpressionModule
 from fer_utils.training.record import Record
+from fer_utils.training.verifying import verify_strangers
 from fer_utils.weights import load_pretrained, load_weights
 
 
@@ -68,7 +69,7 @@ def _complete(run: Run, params: RunParameters, on_epoch: Callable[[pd.DataFrame]
     module = build(params, manifest, run.root)
     record = Record(run, params.selection, on_epoch)
     trainer = _trainer(params, record)
-    data = ExpressionData(manifest, params)
+    data = ExpressionData(pack_if_asked(manifest, params, run.root), params)
     if not run.begun:
         write_manifest(manifest, run.path("manifest.parquet"))
         on_gpu = trainer.strategy.root_device.type == "cuda"
@@ -77,11 +78,21 @@ def _complete(run: Run, params: RunParameters, on_epoch: Callable[[pd.DataFrame]
     with _interruptible(run, params.epochs):
         trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
     load_weights(module.network, run.path("best.safetensors"))
-    run.write_json("architecture.json", models.describe(module.network, params.image_size))
-    if data.test is None:
-        results = {f"validation_{name}": record.best[f"validation_{name}"] for name in ("accuracy", "f1")}
-    else:
-        results = _evaluate(trainer, module, data, manifest, run)
+    pretrained = {**module.pretrained, "source": Path(params.weights).name}
+    run.write_json(
+        "architecture.json", {**models.describe(module.network, params.image_size), "pretrained": pretrained}
+    )
+    results = {}
+    if params.target == "subject":
+        results |= {f"validation_{name}": record.best[f"validation_{name}"] for name in ("accuracy", "f1")}
+    if data.test is not None:
+        with _interruptible(run, params.epochs):
+            batches = trainer.predict(module, datamodule=data)
+        probabilities, features = (torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
+        if params.target == "subject":
+            results |= verify_strangers(data.test.manifest, features, run, seed=params.data_seed)
+        else:
+            results |= _evaluate(data.test.manifest, probabilities, features, run)
     splits = manifest["split"].value_counts()
     run.write_json(
         "metrics.json",
@@ -110,9 +121,12 @@ def _manifest(run: Run, params: RunParameters) -> pd.DataFrame:
 def build(params: RunParameters, manifest: pd.DataFrame, root: Path) -> ExpressionModule:
     """Network (pre-trained and frozen as asked) and loss, initialised from `params.seed` alone."""
     torch.manual_seed(params.seed)
-    backbone = models.build_backbone(params.architecture)
+    backbone = models.build_backbone(params.architecture, params.image_size)
     source = params.weights
-    load_pretrained(backbone, source if source in ("none", "imagenet") else located(source, root))
+    source = source if source in ("none", "imagenet") else located(source, root)
+    report = load_pretrained(backbone, source, params.input_convention)
+    if report["plausible"].startswith("no: "):
+        warnings.warn(f"{Path(source).name}, {report['plausible'].removeprefix('no: ')}", stacklevel=2)
     if params.target == "label":
         counts = class_counts(manifest, "train")
     else:
@@ -144,8 +158,9 @@ def build(params: RunParameters, manifest: pd.DataFrame, root: Path) -> Expressi
         scale=params.logit_scale,
         drw_start=params.drw_start,
         island_weight=params.island_weight,
+        angular_margin=params.angular_margin,
     )
-    return ExpressionModule(network.to(memory_format=torch.channels_last), loss, params)
+    return ExpressionModule(network.to(memory_format=torch.channels_last), loss, params, report)
 
 
 def _trainer(params: RunParameters, record: Record) -> lightning.Trainer:
@@ -203,15 +218,11 @@ def _interruptible(run: Run, epochs: int):
         raise Interrupted(f"stopped after epoch {done} of {epochs}; the same command goes on from there") from None
 
 
-def _evaluate(trainer, module, data: ExpressionData, manifest: pd.DataFrame, run: Run) -> dict:
-    """Predict the test split once with the best weights; write predictions and features; return metrics.
+def _evaluate(test: pd.DataFrame, probabilities: np.ndarray, features: np.ndarray, run: Run) -> dict:
+    """Write predictions and features of the test split, made once with the best weights; return metrics.
 
     With `evaluation="validation"` it is the validation split, and the run has no test split at all.
     """
-    with _interruptible(run, trainer.max_epochs):
-        batches = trainer.predict(module, data.predict_dataloader())
-    probabilities, features = (torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
-    test = manifest[manifest["split"] == module.params.evaluation]
     table = pd.DataFrame({"image": test["image"].astype(str).to_numpy(), "label": test["label"].to_numpy()})
     table[[f"p_{name}" for name in EXPRESSIONS]] = probabilities
     with replaced(run.path("predictions.parquet")) as temporary:

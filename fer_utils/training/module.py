@@ -6,17 +6,33 @@ from pytorch_lightning import LightningModule
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
+from fer_utils.models import get_layout
 from fer_utils.runs import RunParameters
 from fer_utils.training.geometry import center_geometry, embedding_geometry
 
 
 class ExpressionModule(LightningModule):
-    """A network and its joint loss, trained by the paper's recipe (SGD with momentum, rate halved every 10 epochs)."""
+    """A network and its joint loss, trained by the paper's recipe (SGD with momentum, rate halved every 10 epochs).
 
-    def __init__(self, network: nn.Module, loss: nn.Module, params: RunParameters):
+    Args:
+        network: a `FERNet`.
+        loss: from `make_loss`.
+        params: resolved.
+        pretrained: report of `load_pretrained`.
+    """
+
+    def __init__(self, network: nn.Module, loss: nn.Module, params: RunParameters, pretrained: dict):
         super().__init__()
-        self.network, self.loss, self.params = network, loss, params
+        self.network, self.loss, self.params, self.pretrained = network, loss, params, pretrained
         self.register_buffer("first_norm", torch.tensor(float("nan")))  # mean embedding norm of the very first batch
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        backbone = self.network.backbone
+        checkpoint["fer_utils"] = {  # makes it a source of `load_pretrained`
+            "architecture": backbone.architecture,
+            "layout": get_layout(backbone),
+            "input_convention": backbone.input_convention,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["state_dict"].setdefault("first_norm", self.first_norm)  # a checkpoint older than this buffer
@@ -73,6 +89,8 @@ class ExpressionModule(LightningModule):
 
     def predict_step(self, batch: tuple[Tensor, Tensor], _) -> tuple[Tensor, Tensor]:
         logits, features = self(batch[0])
+        if self.params.target == "subject":  # people who are none of the classes, of which there are thousands
+            logits = logits[:, :0]
         return logits.float().softmax(1).cpu(), features.float().cpu()
 
     def epoch_record(self) -> dict[str, float]:

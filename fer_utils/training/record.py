@@ -17,7 +17,8 @@ from fer_utils.weights import save_weights
 class Record(Callback):
     """After each epoch: a row in `history.csv`; the best weights and centres if validation improved; then `last.ckpt`.
 
-    The history is part of the checkpoint, so that an epoch cut short leaves no trace in it.
+    The history is part of the checkpoint, so that an epoch cut short leaves no trace in it. Its `input_wait` is the
+    share of the training's time between a batch's end and the next one's start, when the loop waits for the loader.
     """
 
     def __init__(self, run: Run, selection: str, on_epoch: Callable[[pd.DataFrame], None] | None = None):
@@ -36,7 +37,19 @@ class Record(Callback):
         return max(self.history, key=lambda row: row[f"validation_{self.selection}"])
 
     def on_train_epoch_start(self, trainer, module) -> None:
-        self._started = time.perf_counter()
+        self._started = self._mark = time.perf_counter()
+        self._waited = self._worked = 0.0
+
+    def on_train_batch_start(self, trainer, module, batch, number) -> None:
+        self._waited += self._lap()
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, number) -> None:
+        self._worked += self._lap()
+
+    def _lap(self) -> float:
+        """Seconds since the last call."""
+        before, self._mark = self._mark, time.perf_counter()
+        return self._mark - before
 
     def on_train_epoch_end(self, trainer, module) -> None:
         row = {"epoch": trainer.current_epoch + 1, **module.epoch_record()}
@@ -44,7 +57,8 @@ class Record(Callback):
         if found and not any(earlier.get("collapsed", False) for earlier in self.history):
             warnings.warn(CollapseWarning(found), stacklevel=1)
         seconds = round(time.perf_counter() - self._started, 3)
-        self.history.append({**row, "collapsed": bool(found), "seconds": seconds})
+        wait = round(self._waited / (self._waited + self._worked), 4)
+        self.history.append({**row, "collapsed": bool(found), "seconds": seconds, "input_wait": wait})
         if self.best is self.history[-1]:
             save_weights(module.network, self.run.path("best.safetensors"))
             if module.loss.centers is not None:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_utils.datasets import class_counts, read_ferplus
-from fer_utils.datasets.ferplus import majority_labels
+from fer_utils.datasets import class_counts, load_images, read_ferplus
+from fer_utils.datasets.ferplus_votes import argmax_labels, majority_labels, probability_votes
 from fer_utils.datasets.manifest import check_manifest
 from fer_utils.errors import InputError
+from tests.datasets import trees
 
 # Votes in FER+'s order (neutral happiness surprise sadness anger disgust fear contempt unknown NF) and, by hand,
 # the label in our order (0 neutral, 1 happy, 2 sad, 3 surprise, 4 fear, 5 disgust, 6 anger, 7 contempt, −1 none).
@@ -41,6 +42,47 @@ WORKED = [
 @pytest.mark.parametrize("votes, label", WORKED)
 def test_majority_rule(votes, label):
     assert majority_labels(np.array([votes.split()], dtype=int)).tolist() == [label]
+
+
+def probability_by_the_letter(votes):
+    """FER+'s rule for distributions for one image, a loop over tallies as its authors describe it."""
+    tally = {place: count for place, count in enumerate(votes) if count > 1}
+    total, kept, faceless = sum(tally.values()), {}, False
+    while tally and sum(kept.values()) < 0.75 * total and len(kept) < 3 and not faceless:
+        most = max(tally.values())
+        for place in sorted(place for place in tally if tally[place] == most):
+            del tally[place]
+            if place >= 8:
+                faceless = True
+                break
+            kept[place] = most
+    if sum(kept.values()) <= total / 2 or len(kept) > 3:
+        kept = {}
+    return [kept.get(place, 0) for place in range(10)]
+
+
+def test_probability_rule():
+    generator = np.random.default_rng(0)
+    votes = generator.multinomial(10, generator.dirichlet([0.35] * 10, 4000))
+    expected = [probability_by_the_letter(row) for row in votes.tolist()]
+    np.testing.assert_array_equal(probability_votes(votes), expected)
+    kept = np.any(expected, axis=1)
+    assert 0.3 < kept.mean() < 0.95
+
+
+@pytest.mark.parametrize(
+    "votes, label",
+    [
+        ("5 5 0 0 0 0 0 0 0 0", 0),  # the first of equals
+        ("0 1 1 1 1 1 1 1 1 2", -1),
+        ("0 0 0 4 2 0 0 0 4 0", 2),
+        ("0 0 0 0 1 0 0 0 9 0", -1),
+        ("0 0 0 0 0 0 0 0 0 0", -1),
+        ("0 0 0 0 0 0 0 10 0 0", 7),
+    ],
+)
+def test_argmax_rule(votes, label):
+    assert argmax_labels(np.array([votes.split()], dtype=int)).tolist() == [label]
 
 
 HAPPY, SAD, TIE = "0 9 0 0 0 0 0 0 1 0", "0 0 0 8 2 0 0 0 0 0", "5 5 0 0 0 0 0 0 0 0"
@@ -149,7 +191,7 @@ def test_no_folder_empty_folder_archive_file(root, tmp_path):
         (["Manually_Annotated_Images/1/a.jpg"], "what looks like AffectNet"),
         (["train_set/images/0.jpg", "val_set/images/0.jpg"], "what looks like AffectNet"),
         (["EmoLabel/list_patition_label.txt", "Image/aligned/train_00001_aligned.jpg"], "what looks like RAF-DB"),
-        (["fer2013.csv"], "FER2013's csv"),
+        (["fer2013.csv"], "what looks like FER2013"),
         (["Happy/1.jpg", "sad/1.jpg"], "class folders"),
         (["train/happiness/1.jpg", "train/anger/1.jpg"], "class folders"),
         (["a.txt", "b.txt", "c.txt", "d.txt"], "found a.txt, b.txt, c.txt, …; check the path"),
@@ -165,7 +207,7 @@ def test_another_dataset_is_named(tmp_path, paths, found):
 def test_one_level_too_high(root, tmp_path):
     (tmp_path / "above").mkdir()
     shutil.move(root / "data", tmp_path / "above" / "data")
-    assert f"one level deeper; give {tmp_path / 'above' / 'data'}" in refusal(tmp_path)
+    assert f"one level deeper; give {tmp_path / 'above'}" in refusal(tmp_path)
 
 
 def test_missing_parts_are_named(root):
@@ -206,22 +248,126 @@ def test_a_malformed_row_is_named(root, line):
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:2], line]) + "\n")
     message = refusal(root)
-    assert f"{path} row 3" in message and "10 vote counts" in message
+    assert f"{path} row 3" in message and ("10 vote counts" in message or "name of an image, found nothing" in message)
 
 
 def test_a_name_twice_an_empty_list_and_no_usable_row(root):
     path = root / "data" / "FER2013Valid" / "label.csv"
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines, lines[1]]))
-    assert "found 'fer7.png' twice" in refusal(root)
+    assert f"{path} row 4" in refusal(root) and "found 'fer7.png' in row 2 as well" in refusal(root)
     path.write_text(lines[0])
-    assert "FER2013Valid, found none with a majority" in refusal(root)
+    assert f"validation images in {path}, found none with votes" in refusal(root)
     path.write_text("")
     assert "found none; restore it" in refusal(root)
 
 
 def test_a_class_without_images_is_no_error_of_the_reader(root):
     assert class_counts(read_ferplus(root)).tolist() == [0, 2, 1, 0, 0, 0, 0, 0]
+
+
+# Rules and files
+
+
+def test_label_rules_and_their_votes(root):
+    argmax = read_ferplus(root, label_rule="argmax", remove_leaks=False)
+    assert len(argmax) == 13 and argmax["label"].tolist()[3] == 0  # the tie between neutral and happy
+    probability = read_ferplus(root, label_rule="probability", remove_leaks=False)
+    assert len(probability) == 13 and probability.attrs["label_rule"] == "probability"
+    votes = probability[[f"votes_{name}" for name in ("neutral", "happy", "sad", "anger")]].to_numpy()
+    assert votes[:4].tolist() == [[0, 9, 0, 0], [0, 0, 8, 0], [0, 9, 0, 0], [5, 5, 0, 0]]
+    with pytest.raises(InputError, match="did you mean 'majority'"):
+        read_ferplus(root, label_rule="majorty")
+
+
+NEW = """Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF
+Training,fer0.png,0,0,9,0,0,0,0,0,1,0
+Training,,0,0,0,0,0,0,0,0,0,10
+Training,fer1.png,9,0,0,0,0,0,0,0,1,0
+PublicTest,fer2.png,0,9,0,0,0,0,0,0,0,1
+Training,fer1.png,9,0,0,0,0,0,0,0,1,0
+PrivateTest,fer3.png,0,0,0,9,0,0,0,0,0,0
+"""
+
+
+@pytest.fixture
+def new(tmp_path):
+    trees.ferplus(tmp_path / "new")
+    (tmp_path / "new" / "fer2013new.csv").write_text(NEW)
+    return tmp_path / "new"
+
+
+def with_pixels(new, usages):
+    """`new` without PNG folders, but with FER2013's CSV."""
+    shutil.rmtree(new / "data")
+    lines = [f"0,{trees.pixel_text(row)},{usage}" for row, usage in enumerate(usages)]
+    (new / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *lines]))
+    return new
+
+
+USAGES = ["Training", "Training", "Training", "PublicTest", "Training", "PrivateTest"]
+
+
+def test_the_label_file_is_chosen_or_found(new):
+    votes = read_ferplus(new, label_file="fer2013new.csv")
+    assert votes["image"].str.split("/").str[1].tolist() == ["fer0.png", "fer1.png", "fer2.png", "fer1.png", "fer3.png"]
+    assert votes["label"].tolist() == [3, 0, 1, 0, 2]
+    assert votes.attrs["label_file"] == "fer2013new.csv" and votes.attrs["rows_without_image"] == 1
+    assert "box_x" not in votes
+    assert read_ferplus(new / "data", label_file="fer2013new.csv").equals(votes)
+    assert read_ferplus(new)["label"].tolist() == [0, 3, 1, 2]  # label.csv's
+    for path in new.rglob("label.csv"):
+        path.unlink()
+    assert read_ferplus(new).equals(votes)
+    (new / "fer2013new.csv").unlink()
+    with pytest.raises(InputError, match="expected fer2013new.csv at .*, found none"):
+        read_ferplus(new, label_file="fer2013new.csv")
+
+
+def test_votes_join_the_rows_of_fer2013(new):
+    manifest = read_ferplus(with_pixels(new, USAGES))
+    assert manifest["image"].tolist() == [0, 2, 3, 4, 5]  # row 1 shows no face
+    assert manifest["label"].tolist() == [3, 0, 1, 0, 2]
+    np.testing.assert_array_equal(load_images(manifest)[..., 0], trees.FACES[[0, 2, 3, 4, 5]])
+    assert (manifest.attrs["dataset"], manifest.attrs["pixels"]) == ("ferplus", "fer2013.csv")
+
+
+@pytest.mark.parametrize(
+    "usages, found",
+    [(USAGES[:-1], "found 5 rows"), ([*USAGES[:3], "Training", *USAGES[4:]], "found another usage in row 5")],
+)
+def test_rows_of_another_file_are_not_joined(new, usages, found):
+    assert found in refusal(with_pixels(new, usages))
+
+
+@pytest.mark.parametrize(
+    "old, row, message",
+    [
+        ("fer0.png,0", "fer0.png,x", "row 2: expected a count of votes for 'neutral', found 'x'"),
+        ("fer0.png,0", "fer0.png,-1", "row 2: expected a count of votes for 'neutral', found '-1'"),
+        ("fer0.png,0", "fer0.png,0.5", "row 2: expected a count of votes for 'neutral', found '0.5'"),
+        ("PublicTest", "Public", "row 5: expected the usage Training, PublicTest, PrivateTest, found 'Public'"),
+        ("NF", "nobody", "found none named NF but"),
+    ],
+)
+def test_bad_rows_of_the_new_file_are_named(new, old, row, message):
+    (new / "fer2013new.csv").write_text(NEW.replace(old, row, 1))
+    with pytest.raises(InputError, match=message):
+        read_ferplus(new, label_file="fer2013new.csv", check_images=False)
+
+
+def test_the_new_file_without_any_images(new):
+    shutil.rmtree(new / "data")
+    assert "neither data/FER2013Train nor fer2013.csv; put FER2013's fer2013.csv beside it" in refusal(new)
+
+
+def test_bad_images_can_be_skipped(root):
+    (root / "data" / "FER2013Train" / "fer0.png").write_bytes(b"")
+    (root / "data" / "FER2013Train" / "fer3.png").unlink()  # which the majority rule drops anyhow
+    manifest = read_ferplus(root, on_bad_image="skip")
+    assert images(manifest) == ["fer4.png", "fer5.png"] and manifest.attrs["leaks_removed"] == 2
+    bad = {"count": 2, "names": ["FER2013Train/fer0.png", "FER2013Train/fer3.png"]}
+    assert manifest.attrs["bad_images"] == bad
 
 
 def test_reading_does_not_import_torch(root):
@@ -241,6 +387,13 @@ def test_the_real_ferplus():
     }
     for split, counts in published.items():
         assert class_counts(listed, split).tolist() == [counts[place] for place in (0, 1, 3, 2, 6, 5, 4, 7)]
+    sizes = {
+        ("label.csv", "argmax"): [28385, 3555, 3545],
+        ("fer2013new.csv", "majority"): [25060, 3199, 3153],
+    }
+    for (file, rule), expected in sizes.items():
+        other = read_ferplus(os.environ["FERPLUS"], check_images=False, label_file=file, label_rule=rule)
+        assert other.groupby("split").size()[["train", "validation", "test"]].tolist() == expected
     duplicates = {"test_in_train": 288, "validation_in_train": 279, "test_in_validation": 44}
 
     clean = read_ferplus(os.environ["FERPLUS"])
