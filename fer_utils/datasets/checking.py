@@ -1,5 +1,6 @@
 """The last step of every reader: each listed image is there and decodes, or the user hears which does not."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from fer_utils.errors import InputError
 
 ON_BAD_IMAGE = ("raise", "skip")
 _NAMED = 100  # bad images whose names the attrs keep
-_CHUNK = 512  # images handed to the threads at once: they are still opened when one of them is bad
+_BATCH = 64  # images a task of a thread: enough that small ones take longer than handing them over
 
 
 def to_manifest(table: pd.DataFrame, lists: Mapping, check_images: bool, on_bad_image: str) -> pd.DataFrame:
@@ -53,20 +54,18 @@ def open_images(
 
     load = image_opener(table)
 
-    def open_one(name) -> str | InputError:
-        try:
-            return fingerprint(load(name))
-        except InputError as error:
-            return error
+    def open_batch(places) -> list[str | InputError]:
+        return [_attempt(load, names[place]) for place in places]
 
     hashes = np.full(len(table), None, dtype=object)
-    todo, names = np.flatnonzero(~absent), table["image"].tolist()
+    todo, names = np.flatnonzero(~absent).tolist(), table["image"].tolist()
+    batches = [todo[start : start + _BATCH] for start in range(0, len(todo), _BATCH)]
     bar = tqdm(total=len(todo), desc="images", disable=None, delay=1, leave=False)
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool, bar:  # decoders let go of the interpreter's lock
-        for start in range(0, len(todo), _CHUNK):
-            places = todo[start : start + _CHUNK].tolist()
-            for place, result in zip(places, pool.map(open_one, (names[place] for place in places)), strict=True):
-                bar.update()
+    pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1))  # decoders let go of the interpreter's lock
+    with bar, pool, contextlib.closing(pool.map(open_batch, batches)) as results:  # closed, it opens no further batch
+        for places, batch in zip(batches, results, strict=True):
+            bar.update(len(places))
+            for place, result in zip(places, batch, strict=True):
                 if not isinstance(result, InputError):
                     hashes[place] = result
                 elif on_bad_image == "raise":
@@ -82,6 +81,13 @@ def open_images(
     table = table[good]
     table.attrs |= {"bad_images": {"count": len(bad), "names": bad[:_NAMED]}}
     return table, hashes[good].tolist()
+
+
+def _attempt(load, name) -> str | InputError:
+    try:
+        return fingerprint(load(name))
+    except InputError as error:
+        return error
 
 
 def _absent(table: pd.DataFrame) -> np.ndarray:
