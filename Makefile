@@ -30,7 +30,7 @@ lab: .venv/.installed
 	@$(RUN) -m jupyterlab notebooks
 
 test: .venv/.installed
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 clean:
 	rm -rf .venv .snakemake .pytest_cache .hypothesis .ruff_cache fer_utils.egg-info

@@ -317,6 +317,18 @@ def test_architecture_says_what_the_description_says():
     assert len(hatched) == 2
 
 
+def test_architecture_draws_blocks_that_are_alike_as_one():
+    """A vision transformer: twelve encoder blocks, the first two of them frozen."""
+    block = {"modules": "encoder block", "repeat": 1, "output": [50, 768], "parameters": 7_087_872}
+    first = {"name": "stage 1", "modules": "convolution 32×32", "repeat": 1, "output": [50, 768], "parameters": 2399232}
+    blocks = [block | {"name": f"stage {number}", "frozen": number <= 3} for number in range(2, 14)]
+    stages = [first | {"frozen": True}, *blocks, *ARCHITECTURE["stages"][-2:]]
+    texts = [text.get_text() for text in plots.figure_architecture(ARCHITECTURE | {"stages": stages}).axes[0].texts]
+    assert {"stage 1", "stages 2–3", "stages 4–13", "embedding", "output"} <= set(texts)
+    assert {"encoder\nblock\n× 2", "encoder\nblock\n× 10"} <= set(texts)
+    assert "50×768\n70.9 M" in texts
+
+
 def test_architecture_trained_from_scratch_with_plain_softmax():
     stages = [stage | {"frozen": False} for stage in ARCHITECTURE["stages"]]
     ax = plots.figure_architecture(ARCHITECTURE | {"stages": stages}, loss="softmax").axes[0]
