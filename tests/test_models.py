@@ -64,6 +64,7 @@ def reference(state, images, blocks, squeeze, stride_on_3x3, padded_pool):
 @pytest.mark.parametrize(
     ("name", "blocks", "size"),
     [
+        ("se_resnet50", (3, 4, 6, 3), (224, 224)),
         ("se_resnet50", (3, 4, 6, 3), (96, 72)),
         ("resnet50", (3, 4, 6, 3), (64, 64)),
         ("se_resnet14", (1, 1, 1, 1), (65, 33)),

@@ -83,7 +83,9 @@ def test_an_interrupted_run_ends_at_the_same_numbers_bit_for_bit(loss, tmp_path,
     for name in ("centers.npy", "features.npy"):
         assert whole.path(name).read_bytes() == resumed.path(name).read_bytes(), name
     pd.testing.assert_frame_equal(*(pd.read_parquet(run.path("predictions.parquet")) for run in (whole, resumed)))
-    histories = [pd.read_csv(run.path("history.csv")).drop(columns=["seconds", "input_wait"]) for run in (whole, resumed)]
+    histories = [
+        pd.read_csv(run.path("history.csv")).drop(columns=["seconds", "input_wait"]) for run in (whole, resumed)
+    ]
     pd.testing.assert_frame_equal(*histories, check_exact=True)
 
 
@@ -123,6 +125,23 @@ def test_identity_weights_carry_over_and_frozen_stages_stay_as_they_were(tmp_pat
     assert not torch.equal(before["backbone.layer3.0.conv1.weight"], after["backbone.layer3.0.conv1.weight"])
     stages = transfer.read_json("architecture.json")["stages"]
     assert [stage["frozen"] for stage in stages[:5]] == [True, True, True, False, False]
+
+
+def test_a_network_of_torchvisions_starts_from_the_checkpoint_of_another_run(tmp_path, recwarn):
+    first = fit(tiny(architecture="shufflenet_v2_x0_5", loss="softmax", epochs=1), root=tmp_path)
+    source = "runs/explore/first/last.ckpt"
+    options = {"architecture": "shufflenet_v2_x0_5", "loss": "softmax", "weights": source, "frozen_stages": 4}
+    second = fit(tiny(run="second", epochs=1, input_convention="paper", **options), root=tmp_path)
+    before, after = (load_file(run.path("best.safetensors")) for run in (first, second))
+    backbone = [name for name in before if name.startswith("backbone.net.")]
+    assert backbone and all(torch.equal(before[name], after[name]) for name in backbone)  # all four stages are frozen
+    assert not torch.equal(before["output.weight"], after["output.weight"])
+    pretrained = second.read_json("architecture.json")["pretrained"]
+    assert (pretrained["format"], pretrained["source"]) == ("lightning", "last.ckpt")
+    assert second.resolved.input_convention == "paper"
+    with pytest.raises(InputError, match="from 0 to 4, which shufflenet_v2_x0_5 has; found 5"):
+        fit(tiny(run="third", **{**options, "frozen_stages": 5}), root=tmp_path)
+    assert not [warning for warning in recwarn if "mosaic" in str(warning.message)]
 
 
 def test_identity_splits_hold_out_images_of_known_people():
