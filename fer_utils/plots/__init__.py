@@ -6,6 +6,15 @@ nothing keeps state in pyplot.
 """
 
 from fer_utils.plots.architecture import figure_architecture, plot_architecture
+from fer_utils.plots.audit import (
+    figure_agreement,
+    figure_duplicates,
+    figure_mean_faces,
+    figure_weights,
+    plot_duplicates,
+    plot_votes,
+    plot_weights,
+)
 from fer_utils.plots.confusion import figure_confusions, plot_confusion
 from fer_utils.plots.curves import figure_learning_curves, plot_learning_curves
 from fer_utils.plots.faces import (
@@ -34,15 +43,18 @@ from fer_utils.plots.verification import figure_verification, plot_roc, plot_sim
 __all__ = [
     "LOSS_COLORS",
     "LOSS_MARKERS",
+    "figure_agreement",
     "figure_architecture",
     "figure_center_steps",
     "figure_class_counts",
     "figure_confusion",
     "figure_confusions",
     "figure_diagnostics",
+    "figure_duplicates",
     "figure_features",
     "figure_identities",
     "figure_learning_curves",
+    "figure_mean_faces",
     "figure_playground",
     "figure_printed_sign",
     "figure_published_scatter",
@@ -51,10 +63,12 @@ __all__ = [
     "figure_samples",
     "figure_variants",
     "figure_verification",
+    "figure_weights",
     "new_figure",
     "plot_architecture",
     "plot_class_counts",
     "plot_confusion",
+    "plot_duplicates",
     "plot_features",
     "plot_embedding",
     "plot_identities",
@@ -66,6 +80,8 @@ __all__ = [
     "plot_samples",
     "plot_similarities",
     "plot_variants",
+    "plot_votes",
+    "plot_weights",
     "save_figure",
     "style",
 ]

@@ -1,6 +1,4 @@
-"""Hold-outs, exact duplicates across splits and training leaks. Works on manifests; opens no image."""
-
-import copy
+"""Parts of splits, and parts of training held out for one's own question."""
 
 import numpy as np
 import pandas as pd
@@ -8,87 +6,9 @@ import pandas as pd
 from fer_utils.datasets.manifest import SPLITS, class_counts
 from fer_utils.errors import InputError, check_choice
 from fer_utils.expressions import NUM_CLASSES
+from fer_utils.splits.attrs import with_attrs
 
 MIN_PER_CLASS = 8
-
-
-def count_duplicates(hashes, splits) -> dict[str, int]:
-    """Count the images that stand, pixel for pixel, in another split as well.
-
-    Args:
-        hashes: sequence of N pixel hashes (`fer_utils.datasets.images.hash_images`), equal where the pixels are equal.
-        splits: sequence of N split names, aligned with `hashes`.
-
-    Returns:
-        dict with `test_in_train`, `validation_in_train` and `test_in_validation`: how many images of the first split
-        have at least one twin in the second. Every image counts, so two equal test images with a twin count twice.
-
-    Raises:
-        InputError: if the two sequences differ in length.
-
-    Example:
-        >>> count_duplicates(["a", "b", "a", "b", "c"], ["train", "train", "test", "validation", "test"])
-        {'test_in_train': 1, 'validation_in_train': 1, 'test_in_validation': 0}
-    """
-    hashes, splits = _aligned(hashes, splits)
-    held = {name: hashes[splits == name] for name in SPLITS}
-    pairs = (("test", "train"), ("validation", "train"), ("test", "validation"))
-    return {f"{one}_in_{other}": int(np.isin(held[one], held[other]).sum()) for one, other in pairs}
-
-
-def find_training_leaks(hashes, splits) -> np.ndarray:
-    """Find the training images whose pixels also stand in validation or test.
-
-    Args:
-        hashes: sequence of N pixel hashes.
-        splits: sequence of N split names, aligned with `hashes`.
-
-    Returns:
-        bool array (N,), True for a training image with a twin in validation or test.
-
-    Raises:
-        InputError: if the two sequences differ in length.
-
-    Example:
-        >>> find_training_leaks(["a", "a", "b", "b"], ["train", "test", "train", "train"]).tolist()
-        [True, False, False, False]
-    """
-    hashes, splits = _aligned(hashes, splits)
-    return (splits == "train") & np.isin(hashes, hashes[np.isin(splits, ("validation", "test"))])
-
-
-def remove_training_leaks(manifest: pd.DataFrame, hashes) -> pd.DataFrame:
-    """Remove from training every image whose pixels also stand in validation or test; never touch those two.
-
-    Rows with the label −1 (listed by the dataset, but dropped by its label rule) take part in the comparison: an image
-    that stands in the test folder is no training image, whatever the taggers said of it. They are not counted as
-    removed, so that `leaks_removed` is the number of images that training really loses.
-
-    Args:
-        manifest: a manifest, or a table on its way to one.
-        hashes: pixel hash of each row.
-
-    Returns:
-        A new manifest with a RangeIndex; in its attrs `leaks_removed` (int) and `duplicates` (`count_duplicates`).
-
-    Raises:
-        InputError: if there is not one hash for each row.
-
-    Example:
-        >>> import pandas as pd
-        >>> manifest = pd.DataFrame({"image": list("abc"), "label": [0, 0, 1], "split": ["train", "train", "test"]})
-        >>> clean = remove_training_leaks(manifest, ["x", "y", "y"])
-        >>> clean["image"].tolist(), clean.attrs["leaks_removed"]
-        (['a', 'c'], 1)
-    """
-    splits = manifest["split"]
-    leaked = find_training_leaks(hashes, splits)
-    return _with_attrs(
-        manifest[~leaked],
-        manifest,
-        leaks_removed=int((leaked & (manifest["label"] >= 0).to_numpy()).sum()),
-        duplicates=count_duplicates(hashes, splits),
-    )
 
 
 def subsample(manifest: pd.DataFrame, split: str, images: int, seed: int) -> pd.DataFrame:
@@ -132,7 +52,18 @@ def subsample(manifest: pd.DataFrame, split: str, images: int, seed: int) -> pd.
         rows = np.flatnonzero(rows_in_split & (labels == label))
         keep[np.random.default_rng([seed, label]).permutation(rows)[:quota]] = True
     subsamples = {**manifest.attrs.get("subsamples", {}), split: {"images": int(images), "seed": int(seed)}}
-    return _with_attrs(manifest[keep], manifest, subsamples=subsamples)
+    return with_attrs(manifest[keep], manifest, subsamples=subsamples)
+
+
+def without(manifest: pd.DataFrame, split: str) -> pd.DataFrame:
+    """The manifest without one of its splits.
+
+    >>> without(pd.DataFrame({"image": [0, 1], "split": ["train", "test"]}), "test")["split"].tolist()
+    ['train']
+    """
+    rest = manifest[manifest["split"] != split].reset_index(drop=True)
+    rest.attrs = manifest.attrs
+    return rest
 
 
 def hold_out_within_subjects(manifest: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
@@ -164,7 +95,7 @@ def hold_out_within_subjects(manifest: pd.DataFrame, fraction: float, seed: int)
     place, images = shuffled.cumcount(), shuffled.transform("size")
     held_out = place < (fraction * images).round().clip(upper=images - 1)
     rows = rows.assign(split=rows["split"].mask(held_out.reindex(rows.index, fill_value=False), "validation"))
-    return _with_attrs(rows, manifest)
+    return with_attrs(rows, manifest)
 
 
 def hold_out_subjects(manifest: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
@@ -208,7 +139,7 @@ def hold_out_subjects(manifest: pd.DataFrame, fraction: float, seed: int) -> pd.
             f"{len(sizes)}, {len(several)} of them with two images or more; take a larger dataset or hold out none"
         )
     held_out = (rows["split"] == "train") & rows["subject"].isin(people)
-    return _with_attrs(rows.assign(split=rows["split"].mask(held_out, "test")), manifest)
+    return with_attrs(rows.assign(split=rows["split"].mask(held_out, "test")), manifest)
 
 
 def _check_subjects(manifest: pd.DataFrame) -> None:
@@ -238,30 +169,3 @@ def _quotas(counts: np.ndarray, images: int) -> list[int]:
     for label in by_remainder[: images - sum(quotas)]:
         quotas[label] += 1
     return quotas
-
-
-def _aligned(hashes, splits) -> tuple[np.ndarray, np.ndarray]:
-    hashes, splits = np.asarray(hashes), np.asarray(splits, dtype=object)
-    if len(hashes) != len(splits):
-        raise InputError(
-            f"expected one pixel hash for each of {len(splits)} rows, found {len(hashes)}; hash the same manifest"
-        )
-    return hashes, splits
-
-
-def _with_attrs(rows: pd.DataFrame, source: pd.DataFrame, **attrs) -> pd.DataFrame:
-    """`rows` with a fresh index and `source`'s attrs, extended; deep copies, for pandas shares attrs between frames."""
-    rows = rows.reset_index(drop=True)
-    rows.attrs = {**copy.deepcopy(source.attrs), **attrs}
-    return rows
-
-
-def without(manifest: pd.DataFrame, split: str) -> pd.DataFrame:
-    """The manifest without one of its splits.
-
-    >>> without(pd.DataFrame({"image": [0, 1], "split": ["train", "test"]}), "test")["split"].tolist()
-    ['train']
-    """
-    rest = manifest[manifest["split"] != split].reset_index(drop=True)
-    rest.attrs = manifest.attrs
-    return rest

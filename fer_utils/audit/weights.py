@@ -1,0 +1,56 @@
+"""The classes of the training split: their weights, what these do to the sample, and what their images look like."""
+
+import numpy as np
+import pandas as pd
+
+from fer_utils.datasets.manifest import class_counts
+from fer_utils.expressions import EXPRESSIONS
+
+
+def class_table(manifest: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """A row a class.
+
+    Args:
+        manifest: a manifest.
+        images: `fer_utils.audit.images.measure_images` of it.
+
+    Returns:
+        DataFrame: `expression`, `images` (of the training split), `weight` (Eq. 6, W_c = N_min / N_c, N_min being the
+        smallest class that has images; 0 for a class without), and, over the readable images of all splits,
+        `brightness` (mean grey level, 0–255) and `contrast` (mean standard deviation within an image).
+    """
+    counts = class_counts(manifest, "train")
+    smallest = counts[counts > 0].min(initial=counts.max())
+    weights = np.divide(smallest, counts, out=np.zeros(len(counts)), where=counts > 0)
+    pixels = images.groupby("label")[["mean", "std"]].mean().reindex(range(len(EXPRESSIONS)))
+    return pd.DataFrame(
+        {
+            "expression": EXPRESSIONS,
+            "images": counts,
+            "weight": weights,
+            "brightness": pixels["mean"],
+            "contrast": pixels["std"],
+        }
+    )
+
+
+def effective_images(counts) -> float:
+    """Kish's effective sample size under the weights of Eq. 6: how many equally weighted images would say as much.
+
+    (Σ w)² / Σ w² over the images, which with w = N_min / N_c is k² / Σ 1 / N_c for k classes: k times their harmonic
+    mean. Small classes decide it.
+
+    Args:
+        counts: (8,) images per class; classes without images are left out.
+
+    Returns:
+        The effective number, at most Σ counts; NaN without images.
+
+    Example:
+        >>> from fer_utils.paper import TRAINING_COUNTS
+        >>> round(effective_images(TRAINING_COUNTS)), sum(TRAINING_COUNTS)
+        (66935, 283651)
+    """
+    counts = np.asarray(counts, dtype=float)
+    counts = counts[counts > 0]
+    return float(len(counts) ** 2 / (1 / counts).sum()) if len(counts) else float("nan")
