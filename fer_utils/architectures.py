@@ -3,7 +3,8 @@
 # The paper's two, and a small sibling of each for work on a CPU.
 OWN = ("se_resnet50", "resnet50", "se_resnet14", "resnet14")
 
-# torchvision's classification networks whose classifier sees pooled features (AlexNet's, SqueezeNet's and VGG's do not).
+# torchvision's classification networks whose classifier sees pooled features (those of AlexNet, SqueezeNet and VGG do
+# not).
 TORCHVISION = (
     "convnext_tiny", "convnext_small", "convnext_base", "convnext_large",
     "densenet121", "densenet161", "densenet169", "densenet201",

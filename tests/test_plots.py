@@ -422,3 +422,10 @@ def test_figures_are_unknown_to_pyplot(study):
     plots.figure_confusions(study["predictions"], study["runs"], [10])
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or pyplot.get_fignums() == []
+
+
+def test_diagnostics_without_centers_have_no_panel_of_their_movement():
+    runs = pd.DataFrame({"run": ["r"], "setting": ["x"], "variant": ["a"]})
+    history = pd.DataFrame({"run": ["r"], "epoch": [1], "embedding_norm": [2.0], "between_distance": [1.0]})
+    figure = plots.figure_diagnostics(history.assign(center_movement=np.nan), runs, "x")
+    assert [ax.get_ylabel() for ax in figure.axes] == ["mean embedding norm", "distance between class means"]

@@ -93,6 +93,8 @@ DIAGNOSTICS = {
 def figure_diagnostics(history: pd.DataFrame, runs: pd.DataFrame, setting: str) -> Figure:
     """The embedding over the epochs of one setting, a line a variant (mean over seeds, band from minimum to maximum).
 
+    Where no variant has centres, there is no panel of their movement.
+
     Args:
         history: a study's `history.csv`.
         runs: its `runs.csv`.
@@ -108,7 +110,8 @@ def figure_diagnostics(history: pd.DataFrame, runs: pd.DataFrame, setting: str) 
     figure = new_figure(PAGE_WIDTH, 2.7)
     colors = ("#009E73", "#D55E00", "#8C8C8C", "#000000", "#56B4E9", "#CC79A7", "#0072B2", "#E69F00", "#F0E442")
     markers = "s*oxv^DP<"
-    for value, ax in zip(DIAGNOSTICS, figure.subplots(1, 3), strict=True):
+    shown = [value for value in DIAGNOSTICS if table[value].notna().any()]
+    for value, ax in zip(shown, figure.subplots(1, len(shown), squeeze=False).flat, strict=True):
         for variant, color, marker in zip(own["variant"].unique(), colors * 3, markers * 3, strict=False):
             part = table[table["variant"] == variant].groupby("epoch")[value].agg(["mean", "min", "max"]).dropna()
             label = variant.replace("_", " ")
