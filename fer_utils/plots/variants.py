@@ -64,7 +64,8 @@ def figure_variants(runs: pd.DataFrame, reference: str | None = None, metric: st
     axes = list(figure.subplots(lines, columns, sharey=True, squeeze=False).flat)
     for letter, (setting, own), ax in zip(ascii_lowercase, groups, axes, strict=False):
         plot_variants(own, ax, metric, reference)
-        ax.set_title(f"({letter}) {setting.replace('_', ', ')}", loc="left")
+        if setting:
+            ax.set_title(f"({letter}) {setting.replace('_', ', ')}", loc="left")
     for ax in axes[len(groups) :]:
         ax.remove()
     handles = [
