@@ -19,6 +19,7 @@ def benchmark(name):
 
 bench_loss = benchmark("bench_loss")
 bench_freeze = benchmark("bench_freeze")
+bench_input = benchmark("bench_input")
 
 
 def test_quick_run_writes_its_table(tmp_path, capsys):
@@ -76,3 +77,29 @@ def test_freezing_is_measured_in_turns(tmp_path, capsys, monkeypatch):
     assert (row.architecture, row.precision, row.batch, row.image_size) == ("resnet14", "float32", 2, 32)
     assert row.speedup == pytest.approx(row.frozen_images_per_s / row.full_images_per_s)
     assert "speedup" in capsys.readouterr().out
+
+
+def test_input_is_measured_from_the_same_images(tmp_path, capsys):
+    table = bench_input.main(["--quick", "--csv", str(tmp_path / "table.csv")])
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "table.csv"), table)
+    row = table.iloc[0]
+    assert (row.image_size, row.architecture, row.images, row.batch) == (32, "resnet14", 40, 30)
+    assert row.speedup == pytest.approx(row.packed_images_per_s / row.library_images_per_s)
+    assert 0 < row.packed_wait < 1 and 0 < row.unpacked_wait < 1
+    assert "speedup" in capsys.readouterr().out
+
+
+def test_both_inputs_are_the_same_pictures(tmp_path):
+    """Random crops and flips apart: one epoch's mean picture of the one is that of the other."""
+    manifest = bench_input.write_images(tmp_path / "images", 40, 400, None)
+    ours, _ = bench_input.packed_loader(manifest, tmp_path, 32, 50)
+    theirs = bench_input.library_loaders(tmp_path / "images", 32, 50, workers=(0,))
+    means = []
+    for loader in (ours, *theirs.values()):
+        torch.manual_seed(0)
+        images, targets = (torch.cat(parts) for parts in zip(*loader, strict=True))
+        assert images.shape == (400, 3, 32, 32) and images.dtype == torch.float32
+        assert targets.bincount().tolist() == [50] * 8
+        means.append(images.mean(dim=0))
+    for mean in means[1:]:
+        assert (means[0] - mean).abs().mean() < 0.08  # of a standard deviation of 1, by chance 0.05

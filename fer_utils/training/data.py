@@ -1,6 +1,7 @@
 """From run parameters to manifests and loaders."""
 
 import functools
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Sampler
 
-from fer_utils import datasets, packing, splits, transforms, verification
+from fer_utils import batch_crops, datasets, packing, splits, transforms, verification
 from fer_utils.datasets.boxes import with_margin
 from fer_utils.errors import InputError
 from fer_utils.runs import RunParameters, located
@@ -54,23 +55,34 @@ class PackedBatches(datasets.FaceDataset):
         side = self.manifest.attrs["pack"]["size"]
         if isinstance(keys[0], tuple):
             indices, seeds = map(list, zip(*keys, strict=True))
-            crops = transforms.random_crops(seeds, side, self.crop_scale)
+            crops = batch_crops.random_crops(seeds, side, self.crop_scale)
         else:
-            indices, crops = list(keys), transforms.centre_crops(len(keys), side, round(side * 224 / 256))
+            indices, crops = list(keys), batch_crops.centre_crops(len(keys), side, round(side * 224 / 256))
         images = torch.from_numpy(self._images.batch(indices)).permute(0, 3, 1, 2)
         return images, crops, self._targets[indices]
 
 
 class AheadLoader(DataLoader):
-    """A `DataLoader` whose next batch a thread prepares while the current one is trained with."""
+    """A `DataLoader` of `PackedBatches` that prepares the next batches in threads, unless it has worker processes."""
 
     def __iter__(self):
-        batches = super().__iter__()
-        with ThreadPoolExecutor(1) as thread:
-            following = thread.submit(next, batches, None)
-            while (batch := following.result()) is not None:
-                following = thread.submit(next, batches, None)
-                yield batch
+        if self.num_workers:
+            yield from super().__iter__()
+            return
+        ahead, prepared = 2, deque()
+        torch.get_num_threads()  # settles the training's own number, which the next line's would otherwise become
+        # From here on the number is each thread's own. More than one would only wait for each other: images are small.
+        with ThreadPoolExecutor(ahead, initializer=torch.set_num_threads, initargs=(1,)) as threads:
+            for keys in self.batch_sampler:
+                prepared.append(threads.submit(self._prepare, keys))
+                if len(prepared) > ahead:
+                    yield prepared.popleft().result()
+            while prepared:
+                yield prepared.popleft().result()
+
+    def _prepare(self, keys: list) -> tuple[torch.Tensor, ...]:
+        batch = self.collate_fn(self.dataset.__getitems__(keys))
+        return tuple(part.pin_memory() for part in batch) if self.pin_memory else batch
 
 
 class ExpressionData(LightningDataModule):
@@ -79,7 +91,7 @@ class ExpressionData(LightningDataModule):
     def __init__(self, manifest: pd.DataFrame, params: RunParameters):
         super().__init__()
         self.params = params
-        self._crop = transforms.CropBatch(params.image_size)
+        self._crop = batch_crops.CropBatch(params.image_size)
         crop_scale = (params.crop_scale_min, 1.0)
         # Soft targets are for training alone: selection and every metric are those of the labels.
         target = "votes" if params.label_mode == "probability" else params.target
@@ -137,7 +149,7 @@ def _as_it_is(batch):
     return batch
 
 
-def _cropped(crop: transforms.CropBatch, batch: tuple) -> tuple[torch.Tensor, torch.Tensor]:
+def _cropped(crop: batch_crops.CropBatch, batch: tuple) -> tuple[torch.Tensor, torch.Tensor]:
     images, crops, targets = batch
     return crop.to(images.device)(images, crops), targets
 
