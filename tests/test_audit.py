@@ -12,6 +12,8 @@ from fer_utils import datasets, plots
 from fer_utils.audit import audit, report
 from fer_utils.audit.agreement import measure_agreement
 from fer_utils.audit.near import MAX_BITS, MIN_CORRELATION, find_near_pairs, perceptual_hashes
+from fer_utils.datasets.images import hash_images
+from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
 
 VOTES = [f"votes_{name}" for name in EXPRESSIONS]
@@ -26,7 +28,7 @@ def faces(count, size=64):
 def planted(tmp_path_factory):
     """Files with one fault each, and twins of every kind; name → (split, label)."""
     root = tmp_path_factory.mktemp("faults")
-    pictures = [Image.fromarray(face) for face in faces(9)]
+    pictures = [Image.fromarray(face) for face in faces(11)]
     files = {
         "plain.png": ("train", 0, pictures[0]),
         "copy.png": ("test", 0, pictures[0]),
@@ -43,9 +45,14 @@ def planted(tmp_path_factory):
         "constant.png": ("train", 7, Image.new("RGB", (64, 64), (90, 90, 90))),
         "cmyk.jpg": ("train", 6, pictures[7].convert("CMYK")),
         "grey.png": ("train", 6, pictures[8].convert("L")),
+        "alpha.png": ("train", 6, pictures[9].convert("RGBA")),
+        "turned.jpg": ("train", 6, pictures[10]),
     }
+    turned = Image.Exif()
+    turned[0x0112] = 3  # to be shown upside down
     for name, (_, _, picture) in files.items():
-        picture.save(root / name, **({"quality": 70} if name.endswith("jpg") else {}))
+        options = {"quality": 70} if name.endswith("jpg") else {}
+        picture.save(root / name, **options, **({"exif": turned} if name == "turned.jpg" else {}))
     (root / "broken.png").write_bytes((root / "plain.png").read_bytes()[:400])
     rows = [(name, label, split) for name, (split, label, _) in files.items()]
     rows += [("broken.png", 0, "train"), ("absent.png", 0, "train")]
@@ -67,7 +74,8 @@ def found(planted):
         ("unreadable", {"broken.png", "absent.png"}),
         ("tiny", {"tiny.png"}),
         ("constant", {"constant.png"}),
-        ("odd_mode", {"cmyk.jpg"}),
+        ("odd_mode", {"cmyk.jpg", "alpha.png"}),
+        ("turned", {"turned.jpg"}),
         ("grey_in_colour", {"grey.png", "constant.png"}),
         ("box_outside", {"alone.png", "tiny.png"}),
     ],
@@ -91,8 +99,16 @@ def test_twins_are_found_within_and_across_splits(found):
     assert groups["plain.png"] == groups["copy.png"] >= 0 and groups["alone.png"] == -1
 
 
-def test_pairs_are_those_of_a_comparison_of_all_with_all():
-    """Brute force over bits and correlations, one pair at a time."""
+def test_hashes_are_those_that_training_leaks_are_removed_by(found, planted):
+    readable = ~found.images["unreadable"]
+    assert found.images.loc[readable, "hash"].tolist() == hash_images(planted[readable.to_numpy()])
+
+
+@pytest.mark.parametrize("tile", [(128, 4096), (7, 11)])
+def test_pairs_are_those_of_a_comparison_of_all_with_all(tile, monkeypatch):
+    """Brute force over bits and correlations, one pair at a time; pairs within a tile and across."""
+    for name, size in zip(("_ROWS", "_COLUMNS"), tile, strict=True):
+        monkeypatch.setattr(f"fer_utils.audit.near.{name}", size)
     random = np.random.default_rng(0)
     thumbnails = random.integers(0, 256, (60, 32, 32)).astype(np.uint8)
     for place in range(20):  # twins with more and more noise; every third one is mirrored
@@ -117,6 +133,27 @@ def test_pairs_are_those_of_a_comparison_of_all_with_all():
         for first, second, bits, correlation, mirrored in pairs.itertuples(index=False)
     }
     assert got == expected and len(expected) >= 7
+
+
+def test_krippendorffs_own_example():
+    """Four observers, twelve units, nominal (Krippendorff 2011, Computing Krippendorff's alpha-reliability): 0.743."""
+    observers = ["123321412...", "1233224125.3", ".3332342251.", "12332441251."]
+    votes = np.zeros((12, 8), int)
+    for values in observers:
+        for unit, value in enumerate(values):
+            if value != ".":
+                votes[unit, int(value)] += 1
+    agreement = measure_agreement(pd.DataFrame(votes, columns=VOTES))
+    assert agreement["alpha"] == pytest.approx(0.743, abs=5e-4) and agreement["images"] == 11  # one unit has one value
+
+
+def test_accuracies_within_reach_by_hand():
+    """Two votes against one: foretold by the others 1/2, 1/2 and 0; a second panel by the binomial distribution."""
+    agreement = measure_agreement(pd.DataFrame([[0, 2, 0, 1, 0, 0, 0, 0]], columns=VOTES))
+    assert agreement["pairwise"] == pytest.approx(1 / 3)
+    assert agreement["one_more_low"] == pytest.approx((0.5 + 0.5 + 0) / 3)
+    assert agreement["one_more_high"] == pytest.approx(2 / 3)
+    assert agreement["second_panel"] == pytest.approx((2 / 3) ** 3 + 3 * (2 / 3) ** 2 / 3, abs=0.03)
 
 
 def test_alpha_is_krippendorffs_own_and_the_bounds_are_right():
@@ -154,7 +191,7 @@ def test_files_that_the_manifest_leaves_out_take_part(tmp_path):
 def test_the_report_is_one_page_with_figures_that_show_no_face(found, planted, tmp_path):
     with_votes = planted.assign(**dict.fromkeys(VOTES, 1))
     page = report(audit(with_votes, near=False), tmp_path / "audit.md").read_text()
-    for word in ("# Audit of folder", "17 images (13 train, 2 validation, 2 test)", "Krippendorff", "absent.png"):
+    for word in ("# Audit of folder", "19 images (15 train, 2 validation, 2 test)", "Krippendorff", "absent.png"):
         assert word in page, word
     drawn = {path.name for path in tmp_path.iterdir()}
     shown = {part.split(")")[0] for part in page.split("](")[1:]}
@@ -171,6 +208,41 @@ def test_mean_faces_are_means():
         own = np.mean([face for face, has in zip(grey, drawn["label"], strict=True) if has == label], axis=0)
         assert np.abs(found.mean_faces[label] - own).max() < 1e-9
     assert found.effective_images == pytest.approx(64)
+
+
+def test_fer2013_in_its_own_form(tmp_path):
+    """Images that are rows of one CSV: the same pixels in two usages."""
+    random = np.random.default_rng(0)
+    pixels = [" ".join(map(str, row)) for row in random.integers(0, 256, (3, 48 * 48))]
+    lines = [
+        f"3,{pixels[0]},Training",
+        f"3,{pixels[0]},PrivateTest",
+        f"0,{pixels[1]},PublicTest",
+        f"6,{pixels[2]},Training",
+    ]
+    (tmp_path / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *lines]))
+    found = audit(datasets.read_dataset("fer2013", tmp_path))
+    assert found.table["count"][["unreadable", "odd_mode", "exact_test_in_train"]].tolist() == [0, 0, 1]
+
+
+def test_people_without_expressions_and_a_folder_without_images(tmp_path):
+    people = pd.DataFrame({"image": ["a.png", "b.png"], "label": -1, "split": "train", "subject": ["x", "y"]})
+    people.attrs = {"dataset": "identities", "root": str(tmp_path)}
+    found = audit(people)
+    assert found.table.loc["unreadable", "count"] == 2 and len(found.near) == 0
+    assert np.isnan(found.effective_images) and np.isnan(found.mean_faces).all()
+    assert "2 images (2 train" in report(found, tmp_path / "page.md").read_text()
+    with pytest.raises(InputError, match="mean face of at least one class"):
+        plots.figure_mean_faces(found.mean_faces)
+
+
+@pytest.mark.parametrize(("change", "message"), [("empty", "at least one row"), ("homeless", "where its images are")])
+def test_an_unusable_manifest_is_refused_in_one_line(planted, change, message):
+    manifest = planted.iloc[:0] if change == "empty" else planted.copy()
+    manifest.attrs = {}
+    with pytest.raises(InputError, match=message) as error:
+        audit(manifest)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.skipif("FERPLUS" not in os.environ, reason="FERPLUS does not name the folder of the real FER+")

@@ -17,6 +17,7 @@ def benchmark(name):
     return module
 
 
+bench_audit = benchmark("bench_audit")
 bench_loss = benchmark("bench_loss")
 bench_freeze = benchmark("bench_freeze")
 bench_input = benchmark("bench_input")
@@ -103,3 +104,12 @@ def test_both_inputs_are_the_same_pictures(tmp_path):
         means.append(images.mean(dim=0))
     for mean in means[1:]:
         assert (means[0] - mean).abs().mean() < 0.08  # of a standard deviation of 1, by chance 0.05
+
+
+def test_an_audit_is_measured_in_its_parts(tmp_path, capsys):
+    table = bench_audit.main(["--quick", "--csv", str(tmp_path / "table.csv")])
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "table.csv"), table)
+    assert table["part"].tolist() == ["images", "near", "audit"] and set(table["images"]) == {16}
+    assert (table["wall_s"] > 0).all()
+    assert bench_audit.main([]) is None
+    assert "give the folder of FER+ with --data" in capsys.readouterr().out

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from fer_utils.audit.agreement import measure_agreement, vote_shares
+from fer_utils.audit.agreement import measure_agreement, votes_by_label
 from fer_utils.audit.checks import check_table, relation_key
 from fer_utils.audit.images import measure_images, unlisted_images
 from fer_utils.audit.report import report
@@ -34,7 +34,7 @@ class Audit:
         near: a row a pair of near-duplicates: `first`, `second` (entries of `images["image"]`), `first_split`,
             `second_split`, `bits`, `correlation`, `mirrored`. Given to `fer_utils.splits.remove_near_leaks`.
         agreement: of the taggers (`fer_utils.audit.agreement.measure_agreement`); None without votes.
-        votes: (8, 8) votes by label (`fer_utils.audit.agreement.vote_shares`); None without votes.
+        votes: (8, 8) votes by label (`fer_utils.audit.agreement.votes_by_label`); None without votes.
         classes: a row a class: training images and weights, brightness and contrast
             (`fer_utils.audit.weights.class_table`).
         mean_faces: float (8, 64, 64), NaN for a class without images. They show what the faces of a class share, and,
@@ -117,7 +117,7 @@ def audit(manifest: pd.DataFrame, near: bool = True, unlisted: bool = True, work
         images=images,
         near=_named(pairs, images),
         agreement=agreement,
-        votes=None if agreement is None else vote_shares(manifest),
+        votes=None if agreement is None else votes_by_label(manifest),
         classes=class_table(manifest, images.iloc[: len(manifest)]),
         mean_faces=mean_faces,
         about=dict(manifest.attrs),

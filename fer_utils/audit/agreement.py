@@ -3,11 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from fer_utils.expressions import EXPRESSIONS, NUM_CLASSES
+from fer_utils.datasets.votes import VOTE_COLUMNS
+from fer_utils.expressions import NUM_CLASSES
 
 PANELS = 2_000  # second panels drawn for each pattern of votes
-
-_COLUMNS = [f"votes_{name}" for name in EXPRESSIONS]
 
 
 def measure_agreement(manifest: pd.DataFrame, seed: int = 0) -> dict | None:
@@ -41,13 +40,13 @@ def measure_agreement(manifest: pd.DataFrame, seed: int = 0) -> dict | None:
 
     Example:
         >>> votes = [[9, 1, 0, 0, 0, 0, 0, 0], [0, 5, 5, 0, 0, 0, 0, 0]]
-        >>> agreement = measure_agreement(pd.DataFrame(votes, columns=_COLUMNS))
+        >>> agreement = measure_agreement(pd.DataFrame(votes, columns=VOTE_COLUMNS))
         >>> agreement["images"], round(agreement["pairwise"], 3), agreement["one_more_high"]
         (2, 0.622, 0.7)
     """
-    if not set(_COLUMNS) <= set(manifest):
+    if not set(VOTE_COLUMNS) <= set(manifest):
         return None
-    votes = manifest[_COLUMNS].fillna(0).to_numpy(dtype=int)  # (N, 8)
+    votes = manifest[list(VOTE_COLUMNS)].fillna(0).to_numpy(dtype=int)  # (N, 8)
     votes = votes[votes.sum(axis=1) >= 2]
     if len(votes) == 0:
         return None
@@ -65,7 +64,7 @@ def measure_agreement(manifest: pd.DataFrame, seed: int = 0) -> dict | None:
     return {"images": len(votes), "votes": float(votes.sum(axis=1).mean()), "alpha": _alpha(votes)} | means
 
 
-def vote_shares(manifest: pd.DataFrame) -> np.ndarray:
+def votes_by_label(manifest: pd.DataFrame) -> np.ndarray:
     """Votes by the image's label: what people take each expression for.
 
     Args:
@@ -76,11 +75,11 @@ def vote_shares(manifest: pd.DataFrame) -> np.ndarray:
         that a row adds up to its images.
 
     Example:
-        >>> votes = pd.DataFrame([[6, 0, 4, 0, 0, 0, 0, 0]], columns=_COLUMNS)
-        >>> vote_shares(votes.assign(label=0))[0].tolist()
+        >>> votes = pd.DataFrame([[6, 0, 4, 0, 0, 0, 0, 0]], columns=VOTE_COLUMNS)
+        >>> votes_by_label(votes.assign(label=0))[0].tolist()
         [0.6, 0.0, 0.4, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
-    votes = manifest[_COLUMNS].fillna(0).to_numpy(dtype=float)
+    votes = manifest[list(VOTE_COLUMNS)].fillna(0).to_numpy(dtype=float)
     labels, totals = manifest["label"].to_numpy(), votes.sum(axis=1)
     counted = (totals > 0) & (labels >= 0)
     shares = votes[counted] / totals[counted, None]

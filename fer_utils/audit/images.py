@@ -13,6 +13,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from fer_utils.datasets.boxes import BOX_COLUMNS, cut_box
 from fer_utils.datasets.images import fingerprint, image_opener, load_images
 from fer_utils.datasets.listing import list_images
 from fer_utils.errors import InputError
@@ -22,7 +23,6 @@ FACE_SIZE = 64  # pixels, of the mean faces
 THUMBNAIL_SIZE = 32  # pixels, at which faces are compared
 MIN_SIDE = 32  # pixels: a face below it is tiny
 MIN_CONTRAST = 2.0  # grey levels of 255 (standard deviation): an image below it is constant, compression noise aside
-BOX = ("box_x", "box_y", "box_width", "box_height")
 PLAIN_MODES = ("L", "RGB")
 
 _CHUNK = 256
@@ -44,7 +44,8 @@ def measure_images(manifest: pd.DataFrame, workers: int | None = None) -> tuple[
     """Decode every image of a manifest once and measure it; an unreadable one is a row that says so.
 
     Args:
-        manifest: a manifest, or rows of one. Faces are its boxes, where it has them, else whole images.
+        manifest: a manifest, or rows of one. Faces are what `fer_utils.datasets.boxes.cut_box` cuts by its boxes, where
+            it has them, else whole images.
         workers: threads that read files; None takes one a core.
 
     Returns:
@@ -79,14 +80,15 @@ def measure_images(manifest: pd.DataFrame, workers: int | None = None) -> tuple[
     thumbnails = np.zeros((len(manifest), THUMBNAIL_SIZE, THUMBNAIL_SIZE), np.uint8)
     sums, counts = np.zeros((NUM_CLASSES, FACE_SIZE, FACE_SIZE)), np.zeros(NUM_CLASSES)
     labels = manifest["label"].tolist()
-    boxes = manifest[list(BOX)].to_numpy() if set(BOX) <= set(manifest) else None
+    boxes = manifest[list(BOX_COLUMNS)].to_numpy(dtype=float) if set(BOX_COLUMNS) <= set(manifest) else None
+    margin = manifest.attrs.get("box_margin", 0)
     rows = []
     with tqdm(total=len(manifest), desc="images", disable=None, delay=1, leave=False) as bar:
         for header, pixels in _each_decoded(manifest, workers):
             row = len(rows)
             if pixels is not None:
                 header |= _measure(pixels)
-                face = _face(pixels, None if boxes is None else boxes[row])  # (64, 64)
+                face = _face(pixels if boxes is None else cut_box(pixels, boxes[row], margin))  # (64, 64)
                 thumbnails[row] = face.reshape(THUMBNAIL_SIZE, 2, THUMBNAIL_SIZE, 2).mean(axis=(1, 3)).round()
                 if labels[row] >= 0:
                     sums[labels[row]] += face
@@ -173,7 +175,7 @@ def _decode(load: Callable, name, root: str | None) -> tuple[dict, np.ndarray | 
 def _measure(pixels: np.ndarray) -> dict:
     height, width, _ = pixels.shape
     grey = bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all())
-    levels = pixels[..., 0] if grey else _to_grey(pixels)
+    levels = pixels[..., 0] if grey else np.asarray(Image.fromarray(pixels).convert("L"))
     return {
         "width": width,
         "height": height,
@@ -184,18 +186,10 @@ def _measure(pixels: np.ndarray) -> dict:
     }
 
 
-def _face(pixels: np.ndarray, box) -> np.ndarray:
-    """The grey face, uint8 (64, 64); a box is clamped to the image, and one wholly outside is no box."""
-    if box is not None and np.isfinite(box).all():
-        x, y, width, height = (int(value) for value in box)
-        inside = pixels[max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)]
-        pixels = inside if inside.size else pixels
+def _face(pixels: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3) → grey (64, 64)."""
     image = Image.fromarray(pixels).convert("L")
     return np.asarray(image.resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BILINEAR))
-
-
-def _to_grey(pixels: np.ndarray) -> np.ndarray:
-    return np.asarray(Image.fromarray(pixels).convert("L"))
 
 
 def _with_flags(images: pd.DataFrame, boxes: np.ndarray | None) -> pd.DataFrame:
@@ -203,7 +197,7 @@ def _with_flags(images: pd.DataFrame, boxes: np.ndarray | None) -> pd.DataFrame:
     side = images[["width", "height"]].min(axis=1)
     outside = np.zeros(len(images), bool)
     if boxes is not None:
-        x, y, width, height = np.asarray(boxes, dtype=float).T  # a missing box compares as False throughout
+        x, y, width, height = boxes.T  # a missing box compares as False throughout
         side = np.fmin(side, np.fmin(width, height))
         right, bottom = x + width > images["width"], y + height > images["height"]
         outside = (x < 0) | (y < 0) | right | bottom | (width <= 0) | (height <= 0)
