@@ -25,7 +25,7 @@ from fer_utils.runs import environment
 
 ROOT = Path(__file__).resolve().parents[1]
 CASES = [(name, precision) for name in ("resnet50", "se_resnet50") for precision in ("float32", "bfloat16")]
-BATCH, SIZE, STEPS, ROUNDS = 36, 224, 3, 2
+BATCH, SIZE, STEPS, ROUNDS = 36, 224, 2, 2
 QUICK = ([("resnet14", "float32")], 2, 32, 1, 1)
 FROZEN = 3
 

@@ -21,6 +21,8 @@ CHOICES = {
     "center_init": ("zeros", "normal", "class_means"),
     "center_update": ("paper", "autograd"),
     "selection": ("f1", "accuracy"),
+    "protocol": ("official", "paper", "k_fold"),
+    "on_bad_image": ("raise", "skip"),
     "evaluation": ("test", "validation"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
     "device": ("auto", "cpu", "cuda"),
@@ -41,6 +43,12 @@ class RunParameters:
     data: str = ""
     target: str = "label"
     label_mode: str = "majority"
+    protocol: str = "official"
+    held_out_per_class: int = 500
+    folds: int = 5
+    fold: int = 0
+    remove_leaks: bool = True
+    on_bad_image: str = "raise"
     train_images: int = 4000
     validation_images: int = 400
     test_images: int = 800
@@ -153,7 +161,7 @@ class RunParameters:
             "difficulty": 0, "frozen_stages": 0, "cluster_weight": 0, "gamma": 0, "epochs": 1, "batch_size": 2,
             "momentum": 0, "weight_decay": 0, "halve_every": 1, "island_weight": 0, "focal_gamma": 0, "tau": 0,
             "max_margin": 0, "accumulate": 1, "seed": 0, "data_seed": 0, "threads": 0, "workers": 0, "min_images": 1,
-            "angular_margin": 0,
+            "angular_margin": 0, "held_out_per_class": 1, "folds": 3, "fold": 0,
         }  # fmt: skip
         for name, lowest in at_least.items():
             if not getattr(self, name) >= lowest:
@@ -175,6 +183,8 @@ class RunParameters:
             raise InputError(f"parameter 'crop_scale_min' must lie in (0, 1], got {self.crop_scale_min}")
         if self.architecture in architectures.OWN and self.frozen_stages > 5:
             raise InputError(f"parameter 'frozen_stages' must be 0 to 5 (the network has 5), got {self.frozen_stages}")
+        if self.fold >= self.folds:
+            raise InputError(f"parameter 'fold' must be below folds ({self.folds}), got {self.fold}; the first is 0")
         for name in ("study", "run"):
             value = getattr(self, name)
             if not value or value.startswith(".") or set(value) & set('/\\:*?"<>|'):

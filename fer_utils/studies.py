@@ -82,7 +82,7 @@ class Study:
 
         Args:
             data: folder of the dataset, where the study needs one.
-            weights: pre-trained weights that the user gives: a file, or a folder with `<base>.safetensors` files.
+            weights: pre-trained weights that the user gives: a file, or a folder with a file `<base>.*` for each base.
 
         Raises:
             InputError: for an unknown model or parameter, or a bad value.
@@ -142,14 +142,16 @@ class Study:
     def _given(self, source: str, base: str, weights: str) -> str:
         if source == "identity":
             return self.identity_weights
-        folder = bool(weights) and Path(weights).is_dir()
-        given = Path(weights) / f"{base}.safetensors" if folder else Path(weights)
-        if weights and (given.is_file() or not folder):
-            return str(given)
+        if weights and not Path(weights).is_dir():
+            return weights
+        given = sorted(Path(weights).glob(f"{base}.*")) if weights else []
+        if given:
+            return str(given[0])
         if source == "imagenet":
             return source
         raise InputError(
-            f"study {self.name!r} needs pre-trained weights of {base}: give WEIGHTS=/folder holding {base}.safetensors"
+            f"study {self.name!r} needs pre-trained weights of {base}: give WEIGHTS=/folder holding {base}.safetensors "
+            "(or .pkl, .pth)"
         )
 
 

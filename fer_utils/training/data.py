@@ -1,19 +1,16 @@
-"""From run parameters to manifests and loaders."""
+"""From a manifest to loaders."""
 
 import functools
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pandas as pd
 import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Sampler
 
-from fer_utils import batch_crops, datasets, packing, splits, transforms, verification
-from fer_utils.datasets.boxes import with_margin
-from fer_utils.errors import InputError
-from fer_utils.runs import RunParameters, located
+from fer_utils import batch_crops, datasets, transforms
+from fer_utils.runs import RunParameters
 
 
 class SeededSampler(Sampler):
@@ -152,62 +149,3 @@ def _as_it_is(batch):
 def _cropped(crop: batch_crops.CropBatch, batch: tuple) -> tuple[torch.Tensor, torch.Tensor]:
     images, crops, targets = batch
     return crop.to(images.device)(images, crops), targets
-
-
-def pack_if_asked(manifest: pd.DataFrame, params: RunParameters, root: Path) -> pd.DataFrame:
-    """The manifest; with `packed` its images are packed, once for all runs of a checkout, below `<root>/.cache/`."""
-    return packing.pack_into(manifest, _stored_size(params), root / ".cache" / "packs") if params.packed else manifest
-
-
-def prepare_manifest(params: RunParameters, root: Path) -> pd.DataFrame:
-    """The manifest that `params` ask for: read, freed of leaks and cut to the asked sizes (0 = all).
-
-    With `target="subject"` a tenth of each subject's training images becomes the validation split (identification
-    of known people); the test split is the people held out, else those whom the dataset sets apart, if any. A folder
-    of identities is cut by `min_images`, not by sizes. With `evaluation="validation"` the test split is left out, after
-    leaks into it have been removed from training: a search that must not see it cannot.
-
-    Raises:
-        InputError: where the data are not what was asked for.
-    """
-    sizes = {"train": params.train_images, "validation": params.validation_images, "test": params.test_images}
-    if params.dataset == "synthetic":
-        manifest = datasets.read_synthetic(
-            **sizes,
-            subjects=params.subjects,
-            difficulty=params.difficulty,
-            image_size=_stored_size(params),
-            proportions="balanced" if params.target == "subject" else "table3",
-            seed=params.data_seed,
-        )
-    else:
-        if not params.data:
-            raise InputError(
-                f"dataset {params.dataset!r} needs its folder: give data=… (make study … DATA=/path/to/it)"
-            )
-        people = params.dataset == "identities"
-        options = {"min_images": params.min_images} if people else {}
-        manifest = datasets.read_dataset(params.dataset, located(params.data, root), **options)
-        for split, images in sizes.items():
-            if images and not people:
-                manifest = splits.subsample(manifest, split, images, seed=params.data_seed)
-    identity = params.target == "subject"
-    if params.held_out_people:
-        manifest = splits.hold_out_subjects(manifest, params.held_out_people, seed=params.data_seed)
-    if identity:
-        manifest = splits.hold_out_within_subjects(manifest, fraction=0.1, seed=params.data_seed)
-    if params.evaluation == "validation":
-        manifest = splits.without(manifest, "test")
-    for split in ("train", "validation") if identity else ("train", "validation", params.evaluation):
-        if not (manifest["split"] == split).any():
-            more = "images of a person (6 give one to validation)" if identity else f"{split}_images"
-            raise InputError(f"expected images in the {split} split, found none; ask for more {more}")
-    strangers = manifest.loc[manifest["split"] == "test", "subject"] if identity else ()
-    if len(strangers):
-        verification.make_pairs(strangers, pairs=2)  # which fails before the training, not after it
-    return manifest if params.box_margin is None else with_margin(manifest, params.box_margin)
-
-
-def _stored_size(params: RunParameters) -> int:
-    """Faces are drawn and packed a seventh larger than the network sees, as 256 stands to 224 in the paper's crop."""
-    return round(params.image_size * 256 / 224)

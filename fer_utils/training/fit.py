@@ -19,8 +19,9 @@ from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
 from fer_utils.files import replaced
 from fer_utils.runs import Run, RunParameters, located, parameters
-from fer_utils.training.data import ExpressionData, pack_if_asked, prepare_manifest
+from fer_utils.training.data import ExpressionData
 from fer_utils.training.module import ExpressionModule
+from fer_utils.training.preparing import pack_if_asked, prepare_manifest
 from fer_utils.training.record import Record
 from fer_utils.training.verifying import verify_strangers
 from fer_utils.weights import load_pretrained, load_weights
@@ -100,7 +101,8 @@ def _complete(run: Run, params: RunParameters, on_epoch: Callable[[pd.DataFrame]
             "best_epoch": record.best["epoch"],
             **{f"{split}_images": int(splits.get(split, 0)) for split in ("train", "validation", "test")},
             "collapsed": any(row.get("collapsed", False) for row in record.history),
-            "leaks_removed": int(manifest.attrs.get("leaks_removed", 0)),
+            "leaks_removed": int(manifest.attrs.get("leaks_removed") or 0),
+            "bad_images": int(manifest.attrs.get("bad_images", {}).get("count", 0)),
             "seconds": round(sum(row["seconds"] for row in record.history), 1),
             **results,
         },

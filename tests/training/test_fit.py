@@ -13,8 +13,9 @@ from fer_utils import datasets, metrics, runs
 from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
 from fer_utils.training import fit
-from fer_utils.training.data import SeededSampler, prepare_manifest
+from fer_utils.training.data import SeededSampler
 from fer_utils.training.fit import Interrupted
+from fer_utils.training.preparing import prepare_manifest
 
 TINY = {
     "train_images": 64, "validation_images": 16, "test_images": 16, "image_size": 32, "subjects": 12, "epochs": 3,

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from fer_utils import datasets, models, runs, transforms
 from fer_utils.errors import InputError
 from fer_utils.training import fit
-from fer_utils.training.data import prepare_manifest
+from fer_utils.training.preparing import prepare_manifest
 from fer_utils.weights import load_weights
 
 TINY = {
