@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fer_utils.errors import InputError, check_choice
 from fer_utils.models.backbones import build_backbone
+from fer_utils.models.folding import fold, unfold
 from fer_utils.models.stages import Stage
 
 EMBEDDING_ACTIVATIONS = ("none", "relu")
@@ -117,7 +118,8 @@ def freeze_stages(model: FERNet, n: int = 3) -> FERNet:
     """Freeze stages 1…n: weights, batch-norm statistics and autograd graph; unfreeze the others.
 
     As neither the images nor a frozen parameter needs a gradient, autograd records nothing before the first stage that
-    is trained: that saves its memory and its backward pass. (Gradients for the images can still be asked for.)
+    is trained: that saves its memory and its backward pass. (Gradients for the images can still be asked for.) A frozen
+    batch norm is folded into its convolution (`fer_utils.models.folding`).
 
     Args:
         model: changed in place.
@@ -141,7 +143,10 @@ def freeze_stages(model: FERNet, n: int = 3) -> FERNet:
             f"found {n!r}"
         )
     model.frozen_stages = n
+    unfold(model)
     for number, stage in enumerate(stages, start=1):
         for parameter in stage.parameters():
             parameter.requires_grad_(number > n)
+        if number <= n:
+            fold(stage.blocks)
     return model.train(model.training)

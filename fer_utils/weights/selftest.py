@@ -12,6 +12,7 @@ from torchvision.models.resnet import Bottleneck, ResNet
 
 from fer_utils.errors import InputError
 from fer_utils.models import IMAGENET_INPUT
+from fer_utils.models.folding import unfolded
 from fer_utils.weights.names import TORCHVISION_LAYOUT, Weights
 
 NOT_AVAILABLE = "not available"
@@ -88,7 +89,8 @@ def _activations(backbone: nn.Module, network: ResNet, images: Tensor) -> dict[s
     try:
         for module, _ in modes:
             module.training = False
-        backbone(images)
+        with unfolded(backbone):
+            backbone(images)
     finally:
         for module, mode in modes:
             module.training = mode
