@@ -71,13 +71,13 @@ def _check_data(study: str, runs: dict[str, RunParameters], root: Path, identity
         given = params.weights not in ("none", "imagenet", identity)
         if given and not located(params.weights, root).is_file():
             raise InputError(f"expected a file of pre-trained weights, found none at {params.weights}")
-    real = [params for params in waiting if params.dataset != "synthetic"]
-    if real:
+    real = dict.fromkeys((params.dataset, params.data) for params in waiting if params.dataset != "synthetic")
+    for dataset, data in real:
         from fer_utils import datasets
 
-        if not real[0].data:
-            raise InputError(f"study {study!r} needs the {real[0].dataset} folder: make study … DATA=/path/to/it")
-        datasets.read_dataset(real[0].dataset, real[0].data, check_images=False)
+        if not data:
+            raise InputError(f"study {study!r} needs the {dataset} folder: make study … DATA=/path/to/it")
+        datasets.read_dataset(dataset, data, check_images=False)
 
 
 def _watch(process: subprocess.Popen, study: str, runs: dict[str, RunParameters], root: Path) -> None:

@@ -11,6 +11,7 @@ from fer_utils.errors import InputError, check_choice
 CHOICES = {
     "dataset": ("synthetic", "affectnet", "fer2013", "ferplus", "rafdb", "folder", "identities"),
     "target": ("label", "subject"),
+    "label_rule": ("majority", "argmax", "probability"),
     "label_mode": ("majority", "probability"),
     "architecture": architectures.ARCHITECTURES,
     "input_convention": architectures.INPUT_CONVENTIONS,
@@ -42,6 +43,7 @@ class RunParameters:
     dataset: str = "synthetic"
     data: str = ""
     target: str = "label"
+    label_rule: str = "majority"
     label_mode: str = "majority"
     protocol: str = "official"
     held_out_per_class: int = 500
@@ -122,6 +124,11 @@ class RunParameters:
             raise InputError(
                 f"{name}={getattr(self, name)!r} is defined for labels alone, not for distributions; set "
                 f"label_mode='majority' or another {name}"
+            )
+        if self.protocol != "official" and (self.target == "subject" or self.dataset in ("synthetic", "identities")):
+            raise InputError(
+                f"protocol={self.protocol!r} divides a dataset of real expressions, found dataset={self.dataset!r} and "
+                f"target={self.target!r}, which have splits of their own; leave protocol out"
             )
         pretrained = self.weights != "none"
         recipe = {

@@ -149,9 +149,10 @@ class Study:
             return str(given[0])
         if source == "imagenet":
             return source
+        data = " DATA=/path/to/it" if self._real(self.parameters) else ""
         raise InputError(
-            f"study {self.name!r} needs pre-trained weights of {base}: give WEIGHTS=/folder holding {base}.safetensors "
-            "(or .pkl, .pth)"
+            f"study {self.name!r} needs pre-trained weights of {base}: make study STUDY={self.name}{data} "
+            f"WEIGHTS=/folder (holding {base}.safetensors, .pkl or .pth)"
         )
 
 

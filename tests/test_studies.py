@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from fer_utils import collecting, paper, runs, studies
+from fer_utils import collecting, commands, paper, runs, studies
 from fer_utils.datasets import write_manifest
 from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
+from tests.datasets import trees
 
 ROOT = runs.project_root(__file__.rsplit("/", 1)[0])
 
@@ -122,6 +123,15 @@ def test_given_weights_are_a_file_or_a_folder_with_one_for_each_base(tmp_path):
     assert planned["model16-seed0"].weights == "imagenet"  # the folder holds none of ResNet-50
     only = study(tmp_path, models=[16])
     assert only.runs(weights="my.safetensors")["model16-seed0"].weights == "my.safetensors"
+
+
+def test_every_dataset_of_a_study_is_looked_at_before_anything_starts(tmp_path):
+    trees.ferplus(tmp_path)
+    planned = {name: runs.parameters({"dataset": name, "data": str(tmp_path)}) for name in ("ferplus", "rafdb")}
+    with pytest.raises(InputError, match="expected RAF-DB .* found what looks like FER"):
+        commands._check_data("tiny", planned, tmp_path, identity="")
+    with pytest.raises(InputError, match="study 'tiny' needs the fer2013 folder"):
+        commands._check_data("tiny", {"a": runs.parameters({"dataset": "fer2013"})}, tmp_path, identity="")
 
 
 @pytest.mark.parametrize(

@@ -21,13 +21,11 @@ _BATCH = 64  # images a task of a thread: enough that small ones take longer tha
 def to_manifest(table: pd.DataFrame, lists: Mapping, check_images: bool, on_bad_image: str) -> pd.DataFrame:
     """A reader's table as a manifest, its images opened if `check_images`; see `open_images` for the arguments."""
     if check_images:
-        table, _ = open_images(table, lists, on_bad_image)
+        table = open_images(table, lists, on_bad_image)
     return check_manifest(table.drop(columns="row", errors="ignore").reset_index(drop=True))
 
 
-def open_images(
-    table: pd.DataFrame, lists: Mapping, on_bad_image: str, remedy: str = "restore them"
-) -> tuple[pd.DataFrame, list[str]]:
+def open_images(table: pd.DataFrame, lists: Mapping, on_bad_image: str, remedy: str = "restore them") -> pd.DataFrame:
     """Open every image of a table that a reader has made.
 
     Args:
@@ -37,8 +35,8 @@ def open_images(
         remedy: what to do about absent images.
 
     Returns:
-        the rows whose images are good, with ``attrs["bad_images"]`` (`count`, and `names` of the first 100), and the
-        fingerprint (`fer_utils.datasets.images.hash_images`) of each.
+        the rows whose images are good, with the column `fingerprint` (`fer_utils.datasets.images.hash_images`) and
+        ``attrs["bad_images"]`` (`count`, and `names` of the first 100).
 
     Raises:
         InputError: naming the first bad image and its row; or if no image is good.
@@ -78,9 +76,9 @@ def open_images(
             "check that it is the folder of the images"
         )
     bad = table["image"][~good].tolist()
-    table = table[good]
+    table = table[good].assign(fingerprint=hashes[good])
     table.attrs |= {"bad_images": {"count": len(bad), "names": bad[:_NAMED]}}
-    return table, hashes[good].tolist()
+    return table
 
 
 def _attempt(load, name) -> str | InputError:

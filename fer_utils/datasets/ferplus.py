@@ -81,11 +81,11 @@ a label.csv in each) at nowhere, found no such folder; check the path
     if remove_leaks is None:
         remove_leaks = check_images
     if check_images or remove_leaks:
-        table, hashes = open_images(table, lists, on_bad_image, _REMEDY)
+        table = open_images(table, lists, on_bad_image, _REMEDY)
         if remove_leaks:
-            table = remove_training_leaks(table, hashes)
+            table = remove_training_leaks(table, table["fingerprint"])
         else:
-            table.attrs |= {"leaks_removed": 0, "duplicates": count_duplicates(hashes, table["split"])}
+            table.attrs |= {"leaks_removed": 0, "duplicates": count_duplicates(table["fingerprint"], table["split"])}
 
     manifest = table[table["label"] >= 0].drop(columns="row").reset_index(drop=True)
     for split, path in lists.items():

@@ -3,8 +3,8 @@
 Columns `image` (path relative to ``attrs["root"]``, or an integer for drawn faces), `label` (0–7, the order of
 `fer_utils.expressions.EXPRESSIONS`; −1 throughout a dataset of people, whose expressions nobody noted), `split` (one of
 `SPLITS`), and where the source has them `subject`, `box_x`, `box_y`, `box_width`, `box_height` and `votes_neutral` …
-`votes_contempt`. ``manifest.attrs`` is a JSON-serialisable
-dict that says where the images are and how the manifest came about.
+`votes_contempt`; where the reader opened the images, `fingerprint` (of the decoded pixels: equal where these are).
+``manifest.attrs`` is a JSON-serialisable dict that says where the images are and how the manifest came about.
 """
 
 import json

@@ -103,6 +103,7 @@ def _complete(run: Run, params: RunParameters, on_epoch: Callable[[pd.DataFrame]
             "collapsed": any(row.get("collapsed", False) for row in record.history),
             "leaks_removed": int(manifest.attrs.get("leaks_removed") or 0),
             "bad_images": int(manifest.attrs.get("bad_images", {}).get("count", 0)),
+            **({"dropped_images": sum(manifest.attrs["dropped"].values())} if "dropped" in manifest.attrs else {}),
             "seconds": round(sum(row["seconds"] for row in record.history), 1),
             **results,
         },

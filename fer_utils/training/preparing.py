@@ -6,7 +6,6 @@ import pandas as pd
 
 from fer_utils import datasets, packing, splits, verification
 from fer_utils.datasets.boxes import with_margin
-from fer_utils.datasets.images import hash_images
 from fer_utils.errors import InputError
 from fer_utils.runs import RunParameters, located
 
@@ -21,6 +20,8 @@ def prepare_manifest(params: RunParameters, root: Path) -> pd.DataFrame:
     of known people); the test split is the people held out, else those whom the dataset sets apart, if any. A folder
     of identities is cut by `min_images`, not by sizes. With `evaluation="validation"` the test split is left out, after
     leaks into it have been removed from training: a search that must not see it cannot.
+
+    `box_margin` cuts the images to their face boxes, but for AffectNet's npy release, whose faces are cut already.
 
     Raises:
         InputError: where the data are not what was asked for.
@@ -48,7 +49,9 @@ def prepare_manifest(params: RunParameters, root: Path) -> pd.DataFrame:
     strangers = manifest.loc[manifest["split"] == "test", "subject"] if identity else ()
     if len(strangers):
         verification.make_pairs(strangers, pairs=2)  # which fails before the training, not after it
-    return manifest if params.box_margin is None else with_margin(manifest, params.box_margin)
+    manifest = manifest.drop(columns="fingerprint", errors="ignore")
+    cut_already = manifest.attrs.get("release") == "npy"
+    return manifest if params.box_margin is None or cut_already else with_margin(manifest, params.box_margin)
 
 
 def pack_if_asked(manifest: pd.DataFrame, params: RunParameters, root: Path) -> pd.DataFrame:
@@ -70,7 +73,8 @@ def _drawn(params: RunParameters) -> pd.DataFrame:
 def _read(params: RunParameters, root: Path) -> pd.DataFrame:
     # FER+'s reader removes the leaks between its own splits, and those of images that its label rule drops.
     left_to_reader = params.dataset == "ferplus" and params.protocol == "official" and params.remove_leaks
-    options = {"remove_leaks": left_to_reader} if params.dataset == "ferplus" else {}
+    ferplus = {"remove_leaks": left_to_reader, "label_rule": params.label_rule}
+    options = ferplus if params.dataset == "ferplus" else {}
     folder = located(params.data, root)
     manifest = datasets.read_dataset(params.dataset, folder, on_bad_image=params.on_bad_image, **options)
     if params.protocol == "paper":
@@ -80,7 +84,7 @@ def _read(params: RunParameters, root: Path) -> pd.DataFrame:
     else:
         manifest = splits.official(manifest, params.data_seed)
     if params.remove_leaks and not left_to_reader:
-        manifest = splits.remove_training_leaks(manifest, hash_images(manifest))
+        manifest = splits.remove_training_leaks(manifest, manifest["fingerprint"])
     for split, images in _sizes(params).items():
         if images:
             manifest = splits.subsample(manifest, split, images, seed=params.data_seed)

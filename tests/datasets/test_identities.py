@@ -30,7 +30,7 @@ def test_a_folder_a_person(tmp_path):
     grow(tmp_path, PEOPLE)
     (tmp_path / "Bo" / "notes.txt").write_text("no image")
     manifest = check_manifest(read_identities(tmp_path))
-    assert list(manifest) == ["image", "label", "split", "subject"]
+    assert list(manifest) == ["image", "label", "split", "subject", "fingerprint"]
     assert manifest["subject"].value_counts().to_dict() == PEOPLE
     assert manifest["image"].tolist() == sorted(manifest["image"]) and manifest["image"][0] == "Ada_Lovelace/0000.jpg"
     assert (manifest["label"] == -1).all() and (manifest["split"] == "train").all()

@@ -37,7 +37,7 @@ def test_original_images_and_the_right_spelling(root):
     (root / "Image" / "aligned").rmdir()
     assert read_rafdb(root)["image"].tolist() == [f"Image/original/{name}.jpg" for name in trees.RAFDB]
     shutil.rmtree(root / "Image")
-    assert read_rafdb(root, check_images=False).equals(expected)
+    assert read_rafdb(root, check_images=False).equals(expected.drop(columns="fingerprint"))
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from fer_utils.datasets import (
     recognise,
     write_manifest,
 )
+from fer_utils.datasets.images import hash_images
 from fer_utils.datasets.manifest import check_manifest
 from fer_utils.datasets.recognition import TITLES
 from fer_utils.errors import InputError
@@ -71,7 +72,9 @@ def test_manifests_are_usable_and_last(tree, tmp_path):
 def test_the_list_alone_gives_the_same_rows(tree):
     root, reader = tree
     manifest = reader(root, check_images=False)
-    pd.testing.assert_frame_equal(manifest, reader(root), check_like=True)
+    opened = reader(root)
+    assert opened.pop("fingerprint").tolist() == hash_images(opened)
+    pd.testing.assert_frame_equal(manifest, opened, check_like=True)
     assert "bad_images" not in manifest.attrs
 
 
