@@ -8,6 +8,8 @@ import importlib
 __version__ = "0.1.0"
 
 _SUBMODULES = (
+    "architectures",
+    "audit",
     "datasets",
     "errors",
     "export",
@@ -17,6 +19,7 @@ _SUBMODULES = (
     "metrics",
     "model_card",
     "models",
+    "packing",
     "paper",
     "plots",
     "run_parameters",
@@ -25,6 +28,7 @@ _SUBMODULES = (
     "studies",
     "training",
     "transforms",
+    "verification",
     "weights",
     "widgets",
 )
