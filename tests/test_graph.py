@@ -121,13 +121,13 @@ def interrupt(checkout, by, epochs):
 
 
 def test_an_interrupted_study_goes_on_where_it_was(checkout):
-    write(checkout, "long", {**TINY, "models": [1], "weights": {}, "parameters": {**TINY["parameters"], "epochs": 24}})
+    write(checkout, "long", {**TINY, "models": [1], "weights": {}, "parameters": {**TINY["parameters"], "epochs": 80}})
     killed = interrupt(checkout, signal.SIGTERM, epochs=1)
     stopped = interrupt(checkout, signal.SIGINT, epochs=len(killed) + 1)
-    assert 0 < len(killed) < len(stopped) < 24
+    assert 0 < len(killed) < len(stopped) < 80
     assert call(checkout, "run", "long", "model01-seed0").returncode == 0
     finished = pd.read_csv(checkout / "runs/long/model01-seed0/history.csv")
-    assert len(finished) == 24
+    assert len(finished) == 80
     for part in (
         killed,
         stopped,

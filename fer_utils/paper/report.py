@@ -38,7 +38,7 @@ class Report:
             )
         self.folder = Path(root) / "figures" / study
         self.about = json.loads((results / "study.json").read_text(encoding="utf-8"))
-        self.runs = pd.read_csv(results / "runs.csv")
+        self.runs = pd.read_csv(results / "runs.csv", dtype={"setting": str})  # empty where a study has none
         self.history = pd.read_csv(results / "history.csv")
         self.counts = pd.read_csv(results / "counts.csv")
         self.predictions = pd.read_parquet(results / "predictions.parquet")
