@@ -6,7 +6,8 @@ head is left out on purpose and the report says so. Strides and padding are set 
 the network converts its input to what they expect, and a self-test recomputes both from the file's own tensors.
 """
 
+from fer_utils.weights.grafting import graft_gates
 from fer_utils.weights.loading import IMAGENET_WEIGHTS, load_pretrained
 from fer_utils.weights.own import load_weights, save_weights
 
-__all__ = ["IMAGENET_WEIGHTS", "load_pretrained", "load_weights", "save_weights"]
+__all__ = ["IMAGENET_WEIGHTS", "graft_gates", "load_pretrained", "load_weights", "save_weights"]
