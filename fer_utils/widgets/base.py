@@ -1,4 +1,4 @@
-"""Widgets for JupyterLab: each shows a plain function's figure again when something changes; none computes anything."""
+"""What every widget needs: a figure that is drawn again in place."""
 
 import io
 from collections.abc import Callable
