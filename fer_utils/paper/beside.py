@@ -5,7 +5,7 @@ import pandas as pd
 
 from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
-from fer_utils.metrics import wilson_interval
+from fer_utils.metrics import bootstrap, wilson_interval
 from fer_utils.paper.values import BASES, LOSSES, METRICS, MODELS, PRETRAINING, RECIPE, TEST_COUNTS, TRAINING_COUNTS
 
 MINUS = "\N{MINUS SIGN}"
@@ -133,8 +133,6 @@ def _intervals(runs: pd.DataFrame, predictions: pd.DataFrame | None) -> tuple[st
         images = runs["test_images"].iloc[0]
         low, high = wilson_interval(runs["accuracy"].iloc[0] * images, images)
         return "95 % Wilson interval of the accuracy", {"accuracy": (low, high)}
-    from fer_utils.metrics import bootstrap
-
     own = predictions[predictions["run"] == runs["run"].iloc[0]]
     table = bootstrap(own["label"], own[[f"p_{name}" for name in EXPRESSIONS]], RESAMPLES)
     bounds = {metric: (table.loc[metric, "low"], table.loc[metric, "high"]) for metric in METRICS}

@@ -18,9 +18,10 @@ def class_gains(predictions: pd.DataFrame, runs: pd.DataFrame, reference: str = 
 
     A pair is two runs of one base, start and seed on the same images. An image counts +1 where the loss alone has it
     right and −1 where the reference alone has, averaged over the seeds of both; a class's gain is the mean of its
-    images. The interval takes images and seeds as drawn: the variance of the mean over images, with half an image won
-    and half one lost added (Agresti & Min 2005: no interval of width 0, even for 15 images), plus the variance over
-    seeds, at a t quantile with Satterthwaite's degrees of freedom. One seed leaves the part of the images alone.
+    images. The interval takes images and seeds as drawn: the variance of the mean over images, with one more image won
+    and one more lost (Bonett & Price 2012: no interval of width 0, even for 15 images), plus the variance over seeds, at
+    a t quantile with Satterthwaite's degrees of freedom. One seed leaves the part of the images, which is
+    `metrics.compare_recalls`; the mean of the classes is not drawn towards 0 as its classes are.
 
     Args:
         predictions: a study's `predictions.parquet`.
@@ -109,7 +110,7 @@ def _of_classes(differences: np.ndarray, labels: np.ndarray, base, pretrained, l
         if seeds and n:
             mean, by_seed = own.mean(axis=0), own.mean(axis=1)
             center = mean.sum() / (n + 2)
-            of_images = ((mean**2).sum() + 1) / (n + 2) - center**2
+            of_images = ((mean**2).sum() + 2) / (n + 2) - center**2
             row["gain"] = by_seed.mean()
             parts.append((center, of_images / (n + 2), by_seed))
             row["low"], row["high"] = _interval(*parts[-1])

@@ -29,8 +29,8 @@ def plot_gain(gains: pd.DataFrame, ax: Axes, order=EXPRESSIONS) -> Axes:
     >>> row = {"loss": "weighted_cluster", "expression": "fear", "seeds": 1, "images": 9, "gain": 0.1}
     >>> row |= {"low": -0.02, "high": 0.2, "published": float("nan")}
     >>> ax = plot_gain(pd.DataFrame([row]), new_figure().subplots(), order=["fear"])
-    >>> ax.containers[0].lines[0].get_ydata()[0].item()
-    10.0
+    >>> ax.containers[0].lines[0].get_ydata()[0] == 10
+    True
     """
     columns = [*order, MACRO]
     losses = [loss for loss in LOSSES if loss in set(gains["loss"])]
