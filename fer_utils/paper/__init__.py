@@ -2,10 +2,10 @@
 
 from fer_utils.paper.audit import audit_published, printed_audit
 from fer_utils.paper.beside import beside_published, models_of, printed_table, say_intervals
-from fer_utils.paper.claims import printed_claims, published_claims
+from fer_utils.paper.claims import printed_published_claims, published_claims
 from fer_utils.paper.gains import class_gains, printed_gains
 from fer_utils.paper.paired import paired_tests, printed_tests
-from fer_utils.paper.protocol import check_paper_models, missing_runs, say_protocol, say_reduced
+from fer_utils.paper.protocol import check_paper_models, missing_runs, say_protocol, say_reduced, say_verdicts
 from fer_utils.paper.ranks import critical_difference, friedman_p, printed_ranks, rank_losses, say_blocks
 from fer_utils.paper.report import Report
 from fer_utils.paper.setting import compare_approaches, compare_counts, compare_networks, compare_terms, printed_counts
@@ -61,7 +61,7 @@ __all__ = [
     "models_of",
     "paired_tests",
     "printed_audit",
-    "printed_claims",
+    "printed_published_claims",
     "printed_counts",
     "printed_gains",
     "printed_ranks",
@@ -73,6 +73,7 @@ __all__ = [
     "say_intervals",
     "say_protocol",
     "say_reduced",
+    "say_verdicts",
     "to_latex",
     "to_markdown",
     "write_table",

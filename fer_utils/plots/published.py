@@ -42,14 +42,15 @@ def plot_published_scatter(table: pd.DataFrame, ax: Axes) -> Axes:
             markerfacecolor=color if model.pretrained else "white",
             elinewidth=0.7,
         )
-    limits = ax.get_xlim(), ax.get_ylim()
+    limits, (bottom, top) = ax.get_xlim(), ax.get_ylim()
     ax.axline((0, 0), slope=1, color="#666666", linewidth=0.7, linestyle=":", zorder=1)
-    ax.set(xlim=limits[0], ylim=limits[1])
+    ax.set(xlim=limits, ylim=(bottom, top + 0.15 * (top - bottom)))  # room for the words
     ax.set(xlabel="published accuracy, AffectNet (%)", ylabel="our accuracy (%)")
     notes = []
     if len(ran) >= 4:
         ranks = ran[["accuracy_published", "accuracy"]].rank()
-        notes.append(f"Spearman ρ = {ranks.corr().iloc[0, 1]:.2f}, {len(ran)} models")
+        correlation = f"{ranks.corr().iloc[0, 1]:.2f}".replace("-", "−")
+        notes.append(f"Spearman ρ = {correlation}, {len(ran)} models")
     if len(ran) < len(table):
         notes.append(f"{len(table) - len(ran)} of {len(table)} models not run")
     ax.text(0.02, 0.98, "\n".join(notes), transform=ax.transAxes, va="top", fontsize=7)
