@@ -2,7 +2,7 @@
 
 from fer_utils.paper.audit import audit_published
 from fer_utils.paper.beside import beside_published, models_of, printed_table
-from fer_utils.paper.paired import paired_tests, printed_tests
+from fer_utils.paper.paired import paired_claims, paired_tests, printed_claims, printed_tests
 from fer_utils.paper.report import Report
 from fer_utils.paper.tables import to_latex, to_markdown, write_table
 from fer_utils.paper.values import (
@@ -39,7 +39,9 @@ __all__ = [
     "audit_published",
     "beside_published",
     "models_of",
+    "paired_claims",
     "paired_tests",
+    "printed_claims",
     "printed_table",
     "printed_tests",
     "to_latex",

@@ -89,9 +89,10 @@ def _row(number: int, runs: pd.DataFrame, seeds: list) -> dict:
         "interval": {0: "", 1: "95 % Wilson interval of the accuracy"}.get(len(runs), "minimum and maximum over seeds"),
     }
     for metric in METRICS:
-        mean, low, high = runs[metric].mean(), np.nan, np.nan
+        # A seed of which a metric is undefined leaves the mean undefined, rather than one over fewer seeds.
+        mean, low, high = runs[metric].mean(skipna=False) if len(runs) else np.nan, np.nan, np.nan
         if len(runs) > 1:
-            low, high = runs[metric].min(), runs[metric].max()
+            low, high = runs[metric].min(skipna=False), runs[metric].max(skipna=False)
         elif len(runs) == 1 and metric == "accuracy":
             images = runs["test_images"].iloc[0]
             low, high = wilson_interval(mean * images, images)
