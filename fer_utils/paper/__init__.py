@@ -4,7 +4,7 @@ from fer_utils.paper.audit import audit_published, printed_audit
 from fer_utils.paper.beside import beside_published, models_of, printed_table, say_intervals
 from fer_utils.paper.claims import printed_published_claims, published_claims
 from fer_utils.paper.gains import class_gains, printed_gains
-from fer_utils.paper.paired import paired_tests, printed_tests
+from fer_utils.paper.paired import paired_claims, paired_tests, printed_claims, printed_tests
 from fer_utils.paper.protocol import check_paper_models, missing_runs, say_protocol, say_reduced, say_verdicts
 from fer_utils.paper.ranks import critical_difference, friedman_p, printed_ranks, rank_losses, say_blocks
 from fer_utils.paper.report import Report
@@ -59,11 +59,13 @@ __all__ = [
     "friedman_p",
     "missing_runs",
     "models_of",
+    "paired_claims",
     "paired_tests",
     "printed_audit",
-    "printed_published_claims",
+    "printed_claims",
     "printed_counts",
     "printed_gains",
+    "printed_published_claims",
     "printed_ranks",
     "printed_table",
     "printed_tests",
