@@ -91,10 +91,10 @@ def say_intervals(beside: pd.DataFrame, more: str = "") -> str:
         more: a sentence that follows.
 
     >>> say_intervals(pd.DataFrame({"interval": ["95 % Wilson interval of the accuracy", ""]}), "Reduced.")
-    'In brackets: 95 % Wilson interval of the accuracy. Reduced.'
+    'Intervals: 95 % Wilson interval of the accuracy. Reduced.'
     """
     kinds = [kind for kind in beside["interval"].unique() if kind]
-    return " ".join(filter(None, [f"In brackets: {'; '.join(kinds)}." if kinds else "", more]))
+    return " ".join(filter(None, [f"Intervals: {'; '.join(kinds)}." if kinds else "", more]))
 
 
 def _row(number: int, runs: pd.DataFrame, seeds: list, predictions: pd.DataFrame | None) -> dict:

@@ -5,8 +5,8 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
-from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
+from fer_utils.metrics.checks import check_same_images
 from fer_utils.paper.values import BASES, LOSSES, MODELS, RECALLS
 
 GROUP = ["base", "pretrained"]
@@ -88,14 +88,8 @@ def _right(predictions: pd.DataFrame) -> tuple[np.ndarray, dict[str, np.ndarray]
     by_run = {run: part.set_index("image") for run, part in table.groupby("run", sort=False)}
     name, first = next(iter(by_run.items()))
     for run, part in by_run.items():
-        if not part.index.equals(first.index):
-            if len(part) != len(first) or not part.index.isin(first.index).all():
-                raise InputError(
-                    f"expected {run} and {name} on the same test images, found {len(part)} and {len(first)}"
-                )
-            by_run[run] = part = part.loc[first.index]
-        if not (part["label"] == first["label"]).all():
-            raise InputError(f"expected the same labels in {run} and {name}, found others")
+        check_same_images(first["label"], part["label"], f"{name} and {run}")
+        by_run[run] = part.loc[first.index]
     return first["label"].to_numpy(), {run: part["right"].to_numpy() for run, part in by_run.items()}
 
 
