@@ -152,6 +152,22 @@ def test_gains_do_not_depend_on_the_order_of_the_images(study):
     )
 
 
+# ---- cells of Fig. 6
+
+
+def test_cells_of_fig_6(study):
+    part = without(study, "model6-seed0", "model6-seed1", "model6-seed2")
+    cells = paper.compare_cells(part["predictions"], part["runs"], [6, 10])
+    assert len(cells) == 2 + 2 + 8 and cells["share"].isna().tolist() == [True] * 2 + [False] * 10
+    own = study["predictions"][study["predictions"]["run"].str.startswith("model10-")]
+    own = own[own["label"] == EXPRESSIONS.index("surprise")]
+    taken = (own.filter(regex="^p_").idxmax(axis=1) == "p_fear").mean()
+    row = cells[(cells["true"] == "surprise") & (cells["predicted"] == "fear")].iloc[0]
+    assert row["share"] == pytest.approx(taken) and row["low"] < taken < row["high"]
+    assert (row["images"], row["published"]) == (10, 0.18) and row["difference"] == pytest.approx(taken - 0.18)
+    assert paper.printed_cells(cells).iloc[0, -3:].tolist() == ["–", "6", "–"]
+
+
 # ---- ranks
 
 

@@ -2,6 +2,7 @@
 
 from fer_utils.paper.audit import audit_published, printed_audit
 from fer_utils.paper.beside import beside_published, models_of, printed_table, say_intervals
+from fer_utils.paper.cells import compare_cells, printed_cells
 from fer_utils.paper.claims import printed_published_claims, published_claims
 from fer_utils.paper.gains import class_gains, printed_gains
 from fer_utils.paper.paired import paired_claims, paired_tests, printed_claims, printed_tests
@@ -52,6 +53,7 @@ __all__ = [
     "check_paper_models",
     "class_gains",
     "compare_approaches",
+    "compare_cells",
     "compare_counts",
     "compare_networks",
     "compare_terms",
@@ -62,6 +64,7 @@ __all__ = [
     "paired_claims",
     "paired_tests",
     "printed_audit",
+    "printed_cells",
     "printed_claims",
     "printed_counts",
     "printed_gains",
