@@ -285,6 +285,10 @@ def test_published_scatter(study):
     assert len(points) == 9
     ranks = table.dropna()[["accuracy_published", "accuracy"]].corr(method="spearman").iloc[0, 1]
     assert ax.get_title("right") == f"Spearman ρ = {ranks:.2f}, 9 of 10 models ran".replace("-", "−")
+    two = make_study([3, 16], (0,))["runs"].assign(accuracy=[0.3, 0.7])
+    for ax in plots.figure_published_scatter(paper.beside_published(two)).axes:
+        (x, y), (left, right), (bottom, top) = ax.containers[0].lines[0].get_xydata()[0], ax.get_xlim(), ax.get_ylim()
+        assert left < x < right and bottom < y < top  # on shared axes
     with pytest.raises(InputError, match="found 0 of 1"):
         plots.plot_published_scatter(table[table["model"] == 7], axes())
 

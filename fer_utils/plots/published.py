@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.lines import AxLine, Line2D
 
 from fer_utils.errors import InputError
 from fer_utils.paper import BASES, LOSSES, MODELS
@@ -42,9 +42,8 @@ def plot_published_scatter(table: pd.DataFrame, ax: Axes) -> Axes:
             markerfacecolor=color if model.pretrained else "white",
             elinewidth=0.7,
         )
-    limits = ax.get_xlim(), ax.get_ylim()
-    ax.axline((0, 0), slope=1, color="#666666", linewidth=0.7, linestyle=":", zorder=1)
-    ax.set(xlim=limits[0], ylim=limits[1])
+    # As an artist it leaves the limits to the points, which two panels share.
+    ax.add_artist(AxLine((0, 0), None, slope=1, color="#666666", linewidth=0.7, linestyle=":", zorder=1))
     ax.set(xlabel="published accuracy, AffectNet (%)", ylabel="our accuracy (%)")
     note = f"{len(ran)} models" if len(ran) == len(table) else f"{len(ran)} of {len(table)} models ran"
     if len(ran) >= 4:
