@@ -34,9 +34,10 @@ from fer_utils.plots.playground import (
 )
 from fer_utils.plots.published import figure_published_scatter, plot_published_scatter
 from fer_utils.plots.rare import figure_rare_recall, plot_rare_recall
-from fer_utils.plots.run import figure_confusion, figure_features, figure_run_curves, plot_features
+from fer_utils.plots.run import figure_confusion, figure_features, plot_features
 from fer_utils.plots.saving import save_figure
 from fer_utils.plots.style import LOSS_COLORS, LOSS_MARKERS, new_figure, style
+from fer_utils.plots.training import figure_training, plot_history, plot_recalls
 from fer_utils.plots.variants import figure_diagnostics, figure_variants, plot_variants
 from fer_utils.plots.verification import figure_verification, plot_roc, plot_similarities
 
@@ -59,8 +60,8 @@ __all__ = [
     "figure_printed_sign",
     "figure_published_scatter",
     "figure_rare_recall",
-    "figure_run_curves",
     "figure_samples",
+    "figure_training",
     "figure_variants",
     "figure_verification",
     "figure_weights",
@@ -71,11 +72,13 @@ __all__ = [
     "plot_duplicates",
     "plot_features",
     "plot_embedding",
+    "plot_history",
     "plot_identities",
     "plot_learning_curves",
     "plot_published_scatter",
     "plot_rare_recall",
     "plot_recall",
+    "plot_recalls",
     "plot_roc",
     "plot_samples",
     "plot_similarities",

@@ -35,7 +35,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 def fit(
-    params: RunParameters | dict, root: str | None = None, on_epoch: Callable[[pd.DataFrame], None] | None = None
+    params: RunParameters | dict,
+    root: str | None = None,
+    on_epoch: Callable[[pd.DataFrame], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> Run:
     """Train, select on validation, evaluate once on test, and leave a complete run folder.
 
@@ -46,9 +49,11 @@ def fit(
         params: run parameters, or a dict of them (strict: see `fer_utils.runs.parameters`).
         root: the study's checkout; default: the one around the working directory.
         on_epoch: called after each epoch with the history so far.
+        should_stop: asked after each epoch whether training shall end there. The run is then evaluated as it stands,
+            but is not finished (`Run.stopped`): the same call trains the epochs that are left.
 
     Returns:
-        The finished `Run`.
+        The finished `Run`, or the stopped one.
 
     Raises:
         InputError: for bad parameters or data, or where the folder holds a run with other parameters.
@@ -59,22 +64,22 @@ def fit(
     with run.locked():
         run.check_same(params)
         if not run.finished:
-            _complete(run, params, on_epoch)
+            _complete(run, params, Record(run, params.selection, on_epoch, should_stop))
     return run
 
 
-def _complete(run: Run, params: RunParameters, on_epoch: Callable[[pd.DataFrame], None] | None) -> None:
+def _complete(run: Run, params: RunParameters, record: Record) -> None:
     manifest = _manifest(run, params)
     if params.threads:
         torch.set_num_threads(params.threads)
     module = build(params, manifest, run.root)
-    record = Record(run, params.selection, on_epoch)
     trainer = _trainer(params, record)
     data = ExpressionData(pack_if_asked(manifest, params, run.root), params)
     if not run.begun:
         write_manifest(manifest, run.path("manifest.parquet"))
         on_gpu = trainer.strategy.root_device.type == "cuda"
         run.start(params, torch.cuda.get_device_name() if on_gpu else "cpu")
+    run.forget_evaluation()
     last = run.path("last.ckpt")
     with _interruptible(run, params.epochs):
         trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
@@ -95,9 +100,12 @@ def _complete(run: Run, params: RunParameters, on_epoch: Callable[[pd.DataFrame]
         else:
             results |= _evaluate(data.test.manifest, probabilities, features, run)
     splits = manifest["split"].value_counts()
+    done = len(record.history)
+    stopped = {"stopped_after": done, "epochs": params.epochs} if done < params.epochs else {}
     run.write_json(
-        "metrics.json",
+        "stopped.json" if stopped else "metrics.json",
         {
+            **stopped,
             "best_epoch": record.best["epoch"],
             **{f"{split}_images": int(splits.get(split, 0)) for split in ("train", "validation", "test")},
             "collapsed": any(row.get("collapsed", False) for row in record.history),

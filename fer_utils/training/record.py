@@ -21,8 +21,14 @@ class Record(Callback):
     share of the training's time between a batch's end and the next one's start, when the loop waits for the loader.
     """
 
-    def __init__(self, run: Run, selection: str, on_epoch: Callable[[pd.DataFrame], None] | None = None):
-        self.run, self.selection, self.on_epoch = run, selection, on_epoch
+    def __init__(
+        self,
+        run: Run,
+        selection: str,
+        on_epoch: Callable[[pd.DataFrame], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ):
+        self.run, self.selection, self.on_epoch, self.should_stop = run, selection, on_epoch, should_stop
         self.history: list[dict] = []
 
     def state_dict(self) -> dict:
@@ -71,3 +77,5 @@ class Record(Callback):
             trainer.save_checkpoint(temporary)
         if self.on_epoch:
             self.on_epoch(table)
+        if self.should_stop and self.should_stop():
+            trainer.should_stop = True  # after the checkpoint, which must go on as if nothing had been asked

@@ -4,23 +4,7 @@ import io
 from collections.abc import Callable
 
 import ipywidgets
-import pandas as pd
-from IPython.display import display
 from matplotlib.figure import Figure
-
-
-def live_figure(draw: Callable[[pd.DataFrame], Figure]) -> Callable[[pd.DataFrame], None]:
-    """A callback for `fit(on_epoch=…)` that shows `draw(history)` and redraws it in place, without flicker.
-
-    Args:
-        draw: history (a row an epoch) → Figure.
-    """
-    handle = display(display_id=True)
-
-    def update(history: pd.DataFrame) -> None:
-        handle.update(draw(history))
-
-    return update
 
 
 def explore(draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> ipywidgets.Widget:
