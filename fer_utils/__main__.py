@@ -28,6 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     command = subparsers.add_parser("export", help=text, description=text)
     command.add_argument("run", metavar="STUDY/RUN", help="a folder under runs/")
     command.add_argument("--format", nargs="+", default=["safetensors"], help="any of onnx, safetensors, pt2")
+    for name, text in (
+        ("lab", "open the notebooks in JupyterLab; its own options may follow"),
+        ("app", "recognise faces in the browser, without code; Voilà's own options may follow"),
+    ):
+        subparsers.add_parser(name, help=text, description=text, prefix_chars="\0").add_argument("options", nargs="*")
     options = vars(parser.parse_args(arguments))
     try:
         return getattr(commands, options.pop("command"))(**options)
