@@ -35,7 +35,9 @@ def app(options: list[str]) -> int:
         InputError: where Voilà is not installed.
     """
     if not importlib.util.find_spec("voila"):
-        raise InputError("expected Voilà in this environment, found none; `make app` installs it, or pip install '.[app]'")
+        raise InputError(
+            "expected Voilà in this environment, found none; `make app` installs it, or pip install '.[app]'"
+        )
     notebooks = project_root() / "notebooks"
     return _serve("voila", [str(notebooks / APPLICATION), *options], notebooks)
 
@@ -49,4 +51,6 @@ def _serve(module: str, arguments: list[str], folder: Path) -> int:
     # Kernels of this environment come before any of the same name that the user has elsewhere.
     own = os.path.join(sys.prefix, "share", "jupyter")
     path = os.pathsep.join(filter(None, (own, os.environ.get("JUPYTER_PATH"))))
-    return subprocess.call([sys.executable, "-m", module, *arguments], cwd=folder, env={**os.environ, "JUPYTER_PATH": path})
+    return subprocess.call(
+        [sys.executable, "-m", module, *arguments], cwd=folder, env={**os.environ, "JUPYTER_PATH": path}
+    )

@@ -14,6 +14,10 @@ from fer_utils.training.geometry import CollapseWarning, collapse
 from fer_utils.weights import save_weights
 
 
+class Abandoned(Exception):
+    """The current epoch shall not be finished."""
+
+
 class Record(Callback):
     """After each epoch: a row in `history.csv`; the best weights and centres if validation improved; then `last.ckpt`.
 
@@ -26,9 +30,9 @@ class Record(Callback):
         run: Run,
         selection: str,
         on_epoch: Callable[[pd.DataFrame], None] | None = None,
-        should_stop: Callable[[], bool] | None = None,
+        stop: Callable[[], str] | None = None,
     ):
-        self.run, self.selection, self.on_epoch, self.should_stop = run, selection, on_epoch, should_stop
+        self.run, self.selection, self.on_epoch, self.stop = run, selection, on_epoch, stop or str
         self.history: list[dict] = []
 
     def state_dict(self) -> dict:
@@ -48,6 +52,14 @@ class Record(Callback):
 
     def on_train_batch_start(self, trainer, module, batch, number) -> None:
         self._waited += self._lap()
+        self._go_on()
+
+    def on_predict_batch_start(self, trainer, module, batch, number, dataloader_idx=0) -> None:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self.stop() == "now":
+            raise Abandoned
 
     def on_train_batch_end(self, trainer, module, outputs, batch, number) -> None:
         self._worked += self._lap()
@@ -77,5 +89,5 @@ class Record(Callback):
             trainer.save_checkpoint(temporary)
         if self.on_epoch:
             self.on_epoch(table)
-        if self.should_stop and self.should_stop():
+        if self.stop():
             trainer.should_stop = True  # after the checkpoint, which must go on as if nothing had been asked

@@ -1,20 +1,23 @@
 """A run as it trains, and the button that ends it early."""
 
+import asyncio
 import io
-import threading
+import signal
 from collections.abc import Callable
 
 import ipywidgets
 import pandas as pd
 from matplotlib.figure import Figure
 
+from fer_utils.frontend import in_headless_kernel
+from fer_utils.runs import Run, RunParameters
+
 
 class LiveTraining(ipywidgets.VBox):
     """A figure that is drawn again after each epoch, how far training is, and a Stop button.
 
-    For `fit(on_epoch=live.show, should_stop=live.stop_asked)`. The kernel is busy while it trains, and yet hears the
-    button: JupyterLab (4.4 or newer) and ipykernel (7 or newer) give the messages of widgets a thread of their own. In
-    other front ends the button is heard after training; interrupting the kernel there loses the current epoch alone.
+    `await live.run(training.fit, params)` in a notebook: a kernel that computes hears no button, one that awaits does
+    (ipykernel 7 or newer), so it is a thread that computes.
 
     Args:
         draw: history (a row an epoch) → Figure.
@@ -25,12 +28,12 @@ class LiveTraining(ipywidgets.VBox):
     >>> live.state.value
     'epoch 2 of 6 done; about 16 s to go'
     >>> live.stop.click()
-    >>> live.stop_asked(), live.stop.disabled
-    (True, True)
+    >>> live.asked(), live.stop.disabled
+    ('after_epoch', True)
     """
 
     def __init__(self, draw: Callable[[pd.DataFrame], Figure], epochs: int):
-        self._draw, self._epochs, self._asked = draw, epochs, threading.Event()
+        self._draw, self._epochs, self._asked = draw, epochs, ""
         self.stop = ipywidgets.Button(
             description="Stop after this epoch", icon="stop", layout={"width": "auto"},
             tooltip="Finish the epoch, save, and go on to evaluation; running the cell again trains the rest",
@@ -42,12 +45,12 @@ class LiveTraining(ipywidgets.VBox):
         super().__init__([ipywidgets.HBox([self.stop, self.bar, self.state]), self.picture])
 
     def _ask(self, _) -> None:
-        self._asked.set()
+        self._asked = "after_epoch"
         self.stop.disabled, self.stop.description = True, "Stopping after this epoch"
 
-    def stop_asked(self) -> bool:
-        """Whether the button was pressed."""
-        return self._asked.is_set()
+    def asked(self) -> str:
+        """What `fit` asks at each batch: "", "after_epoch" (the button) or "now" (the kernel was interrupted)."""
+        return self._asked
 
     def show(self, history: pd.DataFrame) -> None:
         """Draw the history so far."""
@@ -58,9 +61,31 @@ class LiveTraining(ipywidgets.VBox):
         seconds = (self._epochs - done) * history["seconds"].iloc[-1]
         if done == self._epochs:
             self.state.value = f"all {done} epochs done"
-        elif self.stop_asked():
+        elif self._asked:
             self.state.value = f"stopped after epoch {done} of {self._epochs}; run this cell again to go on"
         else:
             self.state.value = f"epoch {done} of {self._epochs} done; about {seconds:.0f} s to go"
-        if done == self._epochs or self.stop_asked():
+
+    async def run(self, fit: Callable[..., Run], params: RunParameters) -> Run:
+        """`fit(params)`, shown as it goes; the button ends it after an epoch, an interrupt of the kernel after a batch.
+
+        Args:
+            fit: `fer_utils.training.fit`.
+            params: of the run.
+
+        Returns:
+            The run, finished or stopped.
+        """
+        try:
+            if in_headless_kernel():
+                # Nobody is there to press a button. While a cell awaits, an interrupt only cancels what it awaits.
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                return fit(params, on_epoch=self.show)
+            training = asyncio.ensure_future(asyncio.to_thread(fit, params, on_epoch=self.show, stop=self.asked))
+            try:
+                return await asyncio.shield(training)
+            except asyncio.CancelledError:  # the kernel was interrupted
+                self._asked = "now"
+                return await training
+        finally:
             self.stop.disabled = True

@@ -62,7 +62,9 @@ class Notebook:
         """The whole notebook as `.cache/browser/<name>.png`."""
         ARTEFACTS.mkdir(parents=True, exist_ok=True)
         before, cells = self.page.viewport_size, self.page.locator(".jp-Notebook .jp-WindowedPanel-outer")
-        height = sum(box["height"] for box in map(lambda cell: cell.bounding_box(), self.page.locator(".jp-Cell").all()))
+        height = sum(
+            box["height"] for box in map(lambda cell: cell.bounding_box(), self.page.locator(".jp-Cell").all())
+        )
         self.page.set_viewport_size({"width": 1280, "height": min(int(height) + 600, 16_000)})
         cells.evaluate("node => { node.scrollTop = 0; }")
         self.page.wait_for_timeout(500)

@@ -2,9 +2,14 @@
 
 import json
 
-import pytest
-
-SMOKE = {"study": "browser", "train_images": 160, "validation_images": 32, "test_images": 32, "image_size": 32, "subjects": 12}
+SMOKE = {
+    "study": "browser",
+    "train_images": 160,
+    "validation_images": 32,
+    "test_images": 32,
+    "image_size": 32,
+    "subjects": 12,
+}
 
 
 def test_stop_ends_after_the_epoch_and_the_cell_goes_on_from_there(open_notebook, checkout):
@@ -20,7 +25,9 @@ def test_stop_ends_after_the_epoch_and_the_cell_goes_on_from_there(open_notebook
     stopped = json.loads((folder / "stopped.json").read_text())
     print(stopped)
     assert 1 <= stopped["stopped_after"] < 6 and not (folder / "metrics.json").exists()
-    assert page.get_by_text(f"stopped after epoch {stopped['stopped_after']} of 6; run this cell again to go on").count()
+    assert page.get_by_text(
+        f"stopped after epoch {stopped['stopped_after']} of 6; run this cell again to go on"
+    ).count()
     notebook.run()
     assert json.loads((folder / "metrics.json").read_text())["accuracy"] >= 0 and not (folder / "stopped.json").exists()
     assert not notebook.complaints()

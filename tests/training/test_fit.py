@@ -97,7 +97,9 @@ def test_an_interrupted_run_ends_at_the_same_numbers_bit_for_bit(loss, tmp_path,
 
 def test_a_stopped_run_is_evaluated_says_so_and_goes_on_to_the_same_numbers(tmp_path, finished):
     history = []
-    stopped = fit(tiny(), root=tmp_path, on_epoch=history.append, should_stop=lambda: len(history) == 2)
+    stopped = fit(
+        tiny(), root=tmp_path, on_epoch=history.append, stop=lambda: "after_epoch" if len(history) == 2 else ""
+    )
     assert stopped.stopped and not stopped.finished
     assert repr(stopped) == "Run('explore', 'first', stopped after epoch 2 of 3)"
     measured = stopped.measured
@@ -114,12 +116,19 @@ def test_a_stopped_run_is_evaluated_says_so_and_goes_on_to_the_same_numbers(tmp_
     assert {path.name for path in resumed.folder.iterdir()} == {path.name for path in finished.folder.iterdir()}
 
 
+def test_a_run_ended_at_once_goes_on_after_its_last_whole_epoch(tmp_path, finished):
+    history = []
+    with pytest.raises(Interrupted, match="stopped after epoch 1 of 3; the same command goes on from there"):
+        fit(tiny(), root=tmp_path, on_epoch=history.append, stop=lambda: "now" if history else "")
+    assert_same_run(finished, fit(tiny(), root=tmp_path))
+
+
 def test_a_stop_in_the_last_epoch_is_a_finished_run(tmp_path):
-    assert fit(tiny(epochs=1), root=tmp_path, should_stop=lambda: True).finished
+    assert fit(tiny(epochs=1), root=tmp_path, stop=lambda: "after_epoch").finished
 
 
 def test_a_run_goes_on_without_what_was_evaluated_when_it_stopped(tmp_path):
-    stopped = fit(tiny(), root=tmp_path, should_stop=lambda: True)
+    stopped = fit(tiny(), root=tmp_path, stop=lambda: "after_epoch")
 
     def interrupt(_):
         raise KeyboardInterrupt
