@@ -1,4 +1,4 @@
-"""The command line: `python -m fer_utils study|run|collect|figures|export …`."""
+"""The command line: `python -m fer_utils study|run|collect|figures|export|graft …`."""
 
 import argparse
 import sys
@@ -28,6 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
     command = subparsers.add_parser("export", help=text, description=text)
     command.add_argument("run", metavar="STUDY/RUN", help="a folder under runs/")
     command.add_argument("--format", nargs="+", default=["safetensors"], help="any of onnx, safetensors, pt2")
+    text = "write weights for SE-ResNet-50 that compute what a ResNet-50's do, for a start without VGGFace2"
+    command = subparsers.add_parser("graft", help=text, description=text)
+    command.add_argument("source", help="weights of ResNet-50, any file that is read (fer_utils/weights/README.md)")
+    command.add_argument("target", help="the .safetensors file to write")
     options = vars(parser.parse_args(arguments))
     try:
         return getattr(commands, options.pop("command"))(**options)
