@@ -1,4 +1,4 @@
-"""The command line: `python -m fer_utils study|run|collect|figures|export …`."""
+"""The command line: `python -m fer_utils study|run|collect|figures|export|graft|lab|app …`."""
 
 import argparse
 import sys
@@ -33,6 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
         ("app", "recognise faces in the browser, without code; Voilà's own options may follow"),
     ):
         subparsers.add_parser(name, help=text, description=text, prefix_chars="\0").add_argument("options", nargs="*")
+    text = "write weights for SE-ResNet-50 that compute what a ResNet-50's do, for a start without VGGFace2"
+    command = subparsers.add_parser("graft", help=text, description=text)
+    command.add_argument("source", help="weights of ResNet-50, any file that is read (fer_utils/weights/README.md)")
+    command.add_argument("target", help="the .safetensors file to write")
     options = vars(parser.parse_args(arguments))
     try:
         return getattr(commands, options.pop("command"))(**options)

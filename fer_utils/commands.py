@@ -188,6 +188,16 @@ def export(run: str, format: list[str]) -> int:
     return 0
 
 
+def graft(source: str, target: str) -> int:
+    """Write weights for SE-ResNet-50 that compute what those of a ResNet-50 do."""
+    from fer_utils import weights
+
+    if not target.endswith(".safetensors"):
+        raise InputError(f"expected a .safetensors file to write, found {target}; for instance se_resnet50.safetensors")
+    print(f"{weights.graft_gates(source, target)}: every gate at 1/2; the numbers are those of {source}")
+    return 0
+
+
 def execute(notebook: Path, output: Path, values: dict) -> None:
     """Run a notebook headless with papermill; its mistakes become one `InputError` line."""
     import papermill

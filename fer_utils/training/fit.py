@@ -12,13 +12,14 @@ import pandas as pd
 import pytorch_lightning as lightning
 import torch
 
-from fer_utils import datasets, losses, metrics, models
+from fer_utils import datasets, losses, models
 from fer_utils.datasets import class_counts, read_manifest, write_manifest
 from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
 from fer_utils.files import replaced
 from fer_utils.frontend import in_headless_kernel
 from fer_utils.runs import Run, RunParameters, located, parameters
+from fer_utils.scoring import score
 from fer_utils.training.data import ExpressionData
 from fer_utils.training.module import ExpressionModule
 from fer_utils.training.preparing import pack_if_asked, prepare_manifest
@@ -83,7 +84,7 @@ def _complete(run: Run, params: RunParameters, record: Record) -> None:
     last = run.path("last.ckpt")
     with _interruptible(run, params.epochs):
         trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
-    load_weights(module.network, run.path("best.safetensors"))
+    load_weights(module.evaluated, run.path("best.safetensors"))
     pretrained = {**module.pretrained, "source": Path(params.weights).name}
     run.write_json(
         "architecture.json", {**models.describe(module.network, params.image_size), "pretrained": pretrained}
@@ -231,12 +232,4 @@ def _evaluate(test: pd.DataFrame, probabilities: np.ndarray, features: np.ndarra
         table.to_parquet(temporary, index=False)
     with replaced(run.path("features.npy")) as temporary:
         np.save(temporary, features)
-    results = metrics.evaluate(table["label"].to_numpy(), probabilities)
-    confusion = results.pop("confusion")
-    recalls = metrics.recall_per_class(confusion)
-    return {
-        **results,
-        "macro_recall": metrics.macro_recall(confusion),
-        **{f"recall_{name}": float(recall) for name, recall in zip(EXPRESSIONS, recalls, strict=True)},
-        "confusion": np.asarray(confusion).tolist(),
-    }
+    return score(table["label"].to_numpy(), probabilities)

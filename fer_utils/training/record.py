@@ -78,7 +78,7 @@ class Record(Callback):
         wait = round(self._waited / (self._waited + self._worked), 4)
         self.history.append({**row, "collapsed": bool(found), "seconds": seconds, "input_wait": wait})
         if self.best is self.history[-1]:
-            save_weights(module.network, self.run.path("best.safetensors"))
+            save_weights(module.evaluated, self.run.path("best.safetensors"))
             if module.loss.centers is not None:
                 with replaced(self.run.path("centers.npy")) as temporary:
                     np.save(temporary, module.loss.centers.detach().cpu().numpy())
