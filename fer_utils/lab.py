@@ -1,10 +1,10 @@
-"""JupyterLab on the study's notebooks, and the one of them that is an application, both with this environment's kernel."""
+"""JupyterLab on the notebooks, and the one of them that is an application, both with this environment's kernel."""
 
 import importlib.util
 import os
-import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import quote
 
 from fer_utils.errors import InputError
@@ -14,7 +14,7 @@ CONTENTS = "README.md"  # of notebooks/, opened rendered
 APPLICATION = "07_recognise_faces.ipynb"
 
 
-def lab(options: list[str]) -> int:
+def lab(options: list[str]) -> NoReturn:
     """Open JupyterLab on `notebooks/`; token security stays as JupyterLab has it, on.
 
     Args:
@@ -22,10 +22,10 @@ def lab(options: list[str]) -> int:
     """
     notebooks = project_root() / "notebooks"
     first = f"/lab/tree/{CONTENTS}?factory={quote('Markdown Preview')}"
-    return _serve("jupyterlab", [str(notebooks), f"--LabApp.default_url={first}", *_as_root(), *options], notebooks)
+    _serve("jupyterlab", [str(notebooks), f"--LabApp.default_url={first}", *_as_root(), *options], notebooks)
 
 
-def app(options: list[str]) -> int:
+def app(options: list[str]) -> NoReturn:
     """Serve `07_recognise_faces` as an application, without its code.
 
     Args:
@@ -39,7 +39,7 @@ def app(options: list[str]) -> int:
             "expected Voilà in this environment, found none; `make app` installs it, or pip install '.[app]'"
         )
     notebooks = project_root() / "notebooks"
-    return _serve("voila", [str(notebooks / APPLICATION), *options], notebooks)
+    _serve("voila", [str(notebooks / APPLICATION), *options], notebooks)
 
 
 def _as_root() -> list[str]:
@@ -47,10 +47,10 @@ def _as_root() -> list[str]:
     return ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
 
 
-def _serve(module: str, arguments: list[str], folder: Path) -> int:
+def _serve(module: str, arguments: list[str], folder: Path) -> NoReturn:
     # Kernels of this environment come before any of the same name that the user has elsewhere.
     own = os.path.join(sys.prefix, "share", "jupyter")
     path = os.pathsep.join(filter(None, (own, os.environ.get("JUPYTER_PATH"))))
-    return subprocess.call(
-        [sys.executable, "-m", module, *arguments], cwd=folder, env={**os.environ, "JUPYTER_PATH": path}
-    )
+    os.chdir(folder)
+    # In this process's place: Ctrl-C is then the server's alone.
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], {**os.environ, "JUPYTER_PATH": path})
