@@ -36,6 +36,7 @@ from fer_utils.plots.published import figure_published_scatter, plot_published_s
 from fer_utils.plots.rare import figure_rare_recall, plot_rare_recall
 from fer_utils.plots.run import figure_confusion, figure_features, plot_features
 from fer_utils.plots.saving import save_figure
+from fer_utils.plots.showing import describe
 from fer_utils.plots.style import LOSS_COLORS, LOSS_MARKERS, new_figure, style
 from fer_utils.plots.training import figure_training, plot_history, plot_recalls
 from fer_utils.plots.variants import figure_diagnostics, figure_variants, plot_variants
@@ -44,6 +45,7 @@ from fer_utils.plots.verification import figure_verification, plot_roc, plot_sim
 __all__ = [
     "LOSS_COLORS",
     "LOSS_MARKERS",
+    "describe",
     "figure_agreement",
     "figure_architecture",
     "figure_center_steps",

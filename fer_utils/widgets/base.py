@@ -6,6 +6,8 @@ from collections.abc import Callable
 import ipywidgets
 from matplotlib.figure import Figure
 
+from fer_utils.plots import describe
+
 
 def explore(draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> ipywidgets.Widget:
     """Controls above the figure that `draw` makes of their values, drawn anew when one changes.
@@ -19,7 +21,7 @@ def explore(draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> ipywi
     def update(_=None) -> None:
         figure, png = draw(**{name: control.value for name, control in controls.items()}), io.BytesIO()
         figure.savefig(png, format="png", dpi=80)  # a move of a slider must not wait
-        picture.value = png.getvalue()
+        picture.value, picture.tooltip = png.getvalue(), describe(figure)  # read aloud in the picture's place
 
     for control in controls.values():
         control.observe(update, "value")

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fer_utils.frontend import in_headless_kernel
+from fer_utils.plots import describe
 from fer_utils.runs import Run, RunParameters
 
 
@@ -54,9 +55,10 @@ class LiveTraining(ipywidgets.VBox):
 
     def show(self, history: pd.DataFrame) -> None:
         """Draw the history so far."""
-        png = io.BytesIO()
-        self._draw(history).savefig(png, format="png", dpi=100)
-        self.picture.value, self.picture.layout.display = png.getvalue(), None
+        figure, png = self._draw(history), io.BytesIO()
+        figure.savefig(png, format="png", dpi=100)
+        self.picture.value, self.picture.tooltip = png.getvalue(), describe(figure)
+        self.picture.layout.display = None
         done = self.bar.value = len(history)
         seconds = (self._epochs - done) * history["seconds"].iloc[-1]
         if done == self._epochs:

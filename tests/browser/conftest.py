@@ -16,6 +16,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ARTEFACTS = ROOT / ".cache" / "browser"  # screenshots; not committed
+TINY = {
+    "train_images": 96, "validation_images": 16, "test_images": 16, "image_size": 32, "subjects": 12, "epochs": 2,
+    "batch_size": 16, "threads": 1,
+}  # fmt: skip
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 # JupyterLab asks whether it may fetch news, and renders only the cells in view; neither helps here.
 SETTINGS = {
@@ -32,10 +36,8 @@ def pytest_collection_modifyitems(items):
     if "playwright" not in sys.modules:
         missing = "no Playwright (`make test-browser` installs it)"
     for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.browser)
-            if missing:
-                item.add_marker(pytest.mark.skip(reason=missing))
+        if missing and item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.skip(reason=missing))
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +48,14 @@ def checkout(tmp_path_factory):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     shutil.copy(ROOT / "pyproject.toml", root)
     return root
+
+
+@pytest.fixture(scope="session")
+def trained(checkout):
+    """The run `browser/trained`, for notebooks that look into one."""
+    from fer_utils import runs, training
+
+    return training.fit(runs.parameters({**TINY, "study": "browser", "run": "trained", "epochs": 1}), root=checkout)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """One notebook in JupyterLab, as a page that a test drives."""
 
+import os
 import re
 import time
 
@@ -19,6 +20,8 @@ class Notebook:
 
     def __init__(self, page, server: dict, name: str):
         self.page, self.name = page, name
+        # Times are promised for two idle cores; busy ones are given as much more as they are busy.
+        self.patience = max(1.0, 2 * os.getloadavg()[0] / os.cpu_count())
         page.goto(f"{server['url']}lab/tree/{name}.ipynb?reset&token={server['token']}")
         page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.context?.isReady")
         page.wait_for_function("() => jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'")
@@ -57,6 +60,33 @@ class Notebook:
             if output["output_type"] == "error" or output.get("name") == "stderr" or UNWANTED.search(text):
                 found.append(text or f"{output['ename']}: {output['evalue']}")
         return found + self.page.locator(".jp-OutputArea-output .jupyter-widgets-error-widget").all_inner_texts()
+
+    def interrupt(self) -> None:
+        """What the toolbar's ■ does."""
+        self._evaluate("notebook.sessionContext.session.kernel.interrupt()")
+
+    def compute(self, expression: str) -> str:
+        """The repr of a Python expression in the notebook's kernel."""
+        return self.page.evaluate(
+            """async code => {
+                const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+                const request = kernel.requestExecute({code: 'None', user_expressions: {it: code}, silent: true});
+                const reply = await request.done;
+                return reply.content.user_expressions.it.data['text/plain'];
+            }""",
+            expression,
+        )
+
+    def redraws(self, output, act) -> float:
+        """Seconds from `act()` until the picture in `output` is another."""
+        picture = output.locator("img").first
+        picture.scroll_into_view_if_needed()
+        before, started = picture.get_attribute("src"), time.perf_counter()
+        act()
+        while picture.get_attribute("src") == before:
+            assert time.perf_counter() - started < 60, "nothing was drawn"
+            self.page.wait_for_timeout(10)
+        return time.perf_counter() - started
 
     def screenshot(self, name: str) -> None:
         """The whole notebook as `.cache/browser/<name>.png`."""
