@@ -1,4 +1,4 @@
-"""The command line: `python -m fer_utils study|run|collect|figures|export|graft …`."""
+"""The command line: `python -m fer_utils COMMAND …`; `--help` names the commands."""
 
 import argparse
 import sys
@@ -24,6 +24,12 @@ def main(arguments: list[str] | None = None) -> int:
         if name in ("study", "run"):
             command.add_argument("--data", default="", help="folder of the dataset, where the study needs one")
             command.add_argument("--weights", default="", help="file of pre-trained weights in place of a download")
+    text = "is B better than A, on the same test images, or is it noise? From results/ alone"
+    command = subparsers.add_parser("compare", help=text, description=text)
+    sides = "STUDY, STUDY/RUN, or STUDY/CASE (a run's name without its seed: all of its seeds)"
+    command.add_argument("a", metavar="A", help=sides)
+    command.add_argument("b", metavar="B", help=sides)
+    command.add_argument("--metric", nargs="+", default=[], help="the verdict is on the first; default: macro_recall")
     text = "write a finished run's network to files for use elsewhere, and its model card"
     command = subparsers.add_parser("export", help=text, description=text)
     command.add_argument("run", metavar="STUDY/RUN", help="a folder under runs/")

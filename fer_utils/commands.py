@@ -197,6 +197,16 @@ def graft(source: str, target: str) -> int:
     return 0
 
 
+def compare(a: str, b: str, metric: list[str]) -> int:
+    """Print two runs or two studies beside each other, and what may be said of them."""
+    from fer_utils import comparing
+
+    found = comparing.compare(a, b, project_root(), metric)
+    print(f"A: {a}\nB: {b}\nPer cent, differences in points\n\n{comparing.printed(found).to_string(index=False)}\n")
+    print("\n".join([*found.verdicts, *found.notes]))
+    return 0
+
+
 def execute(notebook: Path, output: Path, values: dict) -> None:
     """Run a notebook headless with papermill; its mistakes become one `InputError` line."""
     import papermill
