@@ -113,7 +113,7 @@ def print_table(study: str, root: Path) -> None:
     import pandas as pd
 
     folder = root / "figures" / study
-    for path in sorted(folder.glob("table*.csv")):
+    for path in sorted(folder.glob("table[56].csv")):
         beside = pd.read_csv(path)
         ran = beside[beside["seeds"] > 0]
         ours = (100 * ran[list(paper.METRICS)]).round(2).set_axis(list(paper.METRICS.values()), axis=1)
