@@ -12,6 +12,7 @@ _SUBMODULES = (
     "audit",
     "datasets",
     "errors",
+    "explaining",
     "export",
     "expressions",
     "files",

@@ -25,6 +25,7 @@ from fer_utils.plots.faces import (
     plot_identities,
     plot_samples,
 )
+from fer_utils.plots.overlay import plot_overlay
 from fer_utils.plots.playground import (
     figure_center_steps,
     figure_playground,
@@ -73,6 +74,7 @@ __all__ = [
     "plot_embedding",
     "plot_identities",
     "plot_learning_curves",
+    "plot_overlay",
     "plot_published_scatter",
     "plot_rare_recall",
     "plot_recall",
