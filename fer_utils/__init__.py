@@ -12,6 +12,7 @@ _SUBMODULES = (
     "audit",
     "datasets",
     "errors",
+    "evaluating",
     "explaining",
     "export",
     "expressions",

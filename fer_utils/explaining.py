@@ -1,12 +1,16 @@
 """Grad-CAM: where in an image a network finds what speaks for a class."""
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
+from fer_utils import datasets, transforms
 from fer_utils.errors import InputError
-from fer_utils.models import FERNet
+from fer_utils.models import FERNet, describe
 
 AT_ONCE = 32  # images whose activations are kept in memory
+FEWEST_CELLS = 4  # a side, below which a map says no more than "left" or "below"
 
 
 def grad_cam(model: FERNet, images: Tensor, classes=None, stage: int | None = None) -> Tensor:
@@ -31,7 +35,6 @@ def grad_cam(model: FERNet, images: Tensor, classes=None, stage: int | None = No
             (vision transformers).
 
     Example:
-        >>> from fer_utils.models import FERNet
         >>> grad_cam(FERNet("se_resnet14"), torch.rand(2, 3, 64, 64), classes=[3, 7]).shape
         torch.Size([2, 64, 64])
     """
@@ -70,6 +73,41 @@ def grad_cam(model: FERNet, images: Tensor, classes=None, stage: int | None = No
     heatmaps = torch.cat(maps)
     highest = heatmaps.amax((1, 2), keepdim=True)
     return heatmaps / torch.where(highest > 0, highest, 1)
+
+
+def explain(
+    model: FERNet, rows: pd.DataFrame, image_size: int, classes=None, stage: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Grad-CAM of images of a manifest, as the network sees them.
+
+    Args:
+        model: not changed.
+        rows: rows of a manifest, N ≥ 1.
+        image_size: the network's, in pixels.
+        classes: as in `grad_cam`.
+        stage: as in `grad_cam`; default the last whose maps have 4 × 4 cells or more, else the last.
+
+    Returns:
+        uint8 (N, S, S, 3), the crops, and float32 (N, S, S), 0–1.
+
+    Raises:
+        InputError: as `grad_cam` and `datasets.load_images`.
+
+    Example:
+        >>> manifest = datasets.read_synthetic(train=80, validation=8, test=16, subjects=12)
+        >>> pictures, heatmaps = explain(FERNet("se_resnet14"), manifest.iloc[:2], image_size=48)
+        >>> pictures.shape, heatmaps.shape
+        ((2, 48, 48, 3), (2, 48, 48))
+    """
+    transform = transforms.evaluation_transform(image_size)
+    faces = [torch.from_numpy(image).permute(2, 0, 1) for image in datasets.load_images(rows)]
+    images = torch.stack([transform(face) for face in faces])
+    if stage is None:
+        outputs = [row["output"] for row in describe(model, image_size)["stages"] if row["name"].startswith("stage")]
+        wide = [number for number, output in enumerate(outputs, 1) if min(output[1:]) >= FEWEST_CELLS]
+        stage = wide[-1] if wide else None
+    heatmaps = grad_cam(model, images, classes, stage)
+    return transforms.denormalise(images).permute(0, 2, 3, 1).numpy(), heatmaps.numpy()
 
 
 def _check_classes(classes, images: int, num_classes: int) -> Tensor:

@@ -17,6 +17,14 @@ from fer_utils.plots.audit import (
 )
 from fer_utils.plots.confusion import figure_confusions, plot_confusion
 from fer_utils.plots.curves import figure_learning_curves, plot_learning_curves
+from fer_utils.plots.embedding import figure_distances, figure_plane, plot_distances, plot_plane
+from fer_utils.plots.evaluation import (
+    figure_class_curves,
+    figure_confusion_counts,
+    figure_reliability,
+    plot_class_curves,
+    plot_reliability,
+)
 from fer_utils.plots.faces import (
     figure_class_counts,
     figure_identities,
@@ -25,6 +33,7 @@ from fer_utils.plots.faces import (
     plot_identities,
     plot_samples,
 )
+from fer_utils.plots.gallery import figure_gallery, figure_overlays
 from fer_utils.plots.overlay import plot_overlay
 from fer_utils.plots.playground import (
     figure_center_steps,
@@ -48,18 +57,25 @@ __all__ = [
     "figure_architecture",
     "figure_center_steps",
     "figure_class_counts",
+    "figure_class_curves",
     "figure_confusion",
+    "figure_confusion_counts",
     "figure_confusions",
     "figure_diagnostics",
+    "figure_distances",
     "figure_duplicates",
     "figure_features",
+    "figure_gallery",
     "figure_identities",
     "figure_learning_curves",
     "figure_mean_faces",
+    "figure_overlays",
+    "figure_plane",
     "figure_playground",
     "figure_printed_sign",
     "figure_published_scatter",
     "figure_rare_recall",
+    "figure_reliability",
     "figure_run_curves",
     "figure_samples",
     "figure_variants",
@@ -68,16 +84,20 @@ __all__ = [
     "new_figure",
     "plot_architecture",
     "plot_class_counts",
+    "plot_class_curves",
     "plot_confusion",
+    "plot_distances",
     "plot_duplicates",
     "plot_features",
     "plot_embedding",
     "plot_identities",
     "plot_learning_curves",
     "plot_overlay",
+    "plot_plane",
     "plot_published_scatter",
     "plot_rare_recall",
     "plot_recall",
+    "plot_reliability",
     "plot_roc",
     "plot_samples",
     "plot_similarities",
