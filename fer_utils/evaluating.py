@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from fer_utils import datasets
+from fer_utils import datasets, metrics
 from fer_utils.datasets.images import row_opener
 from fer_utils.errors import InputError, check_choice
 from fer_utils.expressions import EXPRESSIONS, NUM_CLASSES
@@ -14,6 +14,8 @@ from fer_utils.runs import Run, located
 
 PROBABILITIES = [f"p_{name}" for name in EXPRESSIONS]
 ANY = "any"  # of the expressions
+MACRO = ("macro_recall", "f1", "auc_pr", "auc", "kappa_ovr", "alpha_ovr")  # count every class alike
+IMBALANCED = 2  # largest class over smallest, from which on a test set counts as unequal
 
 
 class Plane(NamedTuple):
@@ -50,6 +52,44 @@ def read_predictions(run: Run) -> pd.DataFrame:
     table = pd.read_parquet(run.require("predictions.parquet"))
     probabilities = table[PROBABILITIES].to_numpy()
     return table.assign(predicted=probabilities.argmax(axis=1), confidence=probabilities.max(axis=1))
+
+
+def score_table(predictions: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Every metric with its bootstrap interval; on an unequal test set those that count every class alike come first.
+
+    Args:
+        predictions: from `read_predictions`.
+        resamples, seed: as in `metrics.bootstrap`.
+
+    Returns:
+        DataFrame indexed by the metric's name: `value`, `low`, `high`.
+
+    >>> columns = dict(zip(PROBABILITIES, np.eye(8), strict=True))
+    >>> score_table(pd.DataFrame({"label": range(8), **columns}), resamples=9).index[:2].tolist()
+    ['Accuracy', 'F1']
+    """
+    labels = predictions["label"].to_numpy()
+    table = metrics.bootstrap(labels, predictions[PROBABILITIES].to_numpy(), resamples, seed=seed)
+    first = MACRO if say_imbalance(labels) else ()
+    order = [*first, *(name for name in table.index if name not in first)]
+    return table.loc[order].rename(metrics.METRICS)
+
+
+def say_imbalance(labels) -> str:
+    """A sentence on the inequality of a test set and what it makes uncertain; empty where all classes have their share.
+
+    >>> say_imbalance([0] * 40 + [1] * 4)[:67]
+    'Unequal: neutral has 40 images, happy 4. Macro figures, which count '
+    """
+    counts = np.bincount(labels, minlength=NUM_CLASSES)
+    present = np.flatnonzero(counts)
+    most, least = present[counts[present].argmax()], present[counts[present].argmin()]
+    if counts[most] < IMBALANCED * counts[least] and len(present) == NUM_CLASSES:
+        return metrics.small_classes(labels)
+    return (
+        f"Unequal: {EXPRESSIONS[most]} has {counts[most]:,} images, {EXPRESSIONS[least]} {counts[least]:,}. Macro "
+        f"figures, which count every class alike, come first. {metrics.small_classes(labels)}"
+    ).strip()
 
 
 def image_rows(run: Run, data: str = "") -> pd.DataFrame:
@@ -178,7 +218,8 @@ def nearest_classes(distances: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         DataFrame indexed by expression: `within`, `nearest` (an expression), `distance` (of the two means) and
-        `within / distance`: below 0.5 the two classes hardly mix. Classes without images are left out.
+        `within / distance`, which compares runs: it says nothing of how well a single one tells classes apart, for in
+        hundreds of dimensions a spread above the distance lies mostly across it. Classes without images are left out.
 
     >>> nearest_classes(class_distances([[0.0], [2.0], [5.0]], [0, 0, 7])).loc["neutral"].tolist()
     [1.0, 'contempt', 4.0, 0.25]

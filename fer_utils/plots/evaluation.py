@@ -1,4 +1,4 @@
-"""One run's confusion matrix in full, and its probabilities: ROC and precision–recall curves of each class, and the reliability diagram."""
+"""One run's confusion matrix in full, its ROC and precision–recall curves, and the reliability diagram."""
 
 import numpy as np
 import pandas as pd
@@ -87,7 +87,8 @@ def plot_class_curves(targets, probabilities, ax: Axes, kind: str = "roc") -> Ax
         ax.set(xlabel="recall (%)", ylabel="precision (%)")
     ax.set(xlim=(-1, 101), ylim=(-1, 101))
     title = "area (images)" if kind == "roc" else "average precision"
-    ax.legend(title=title, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, handlelength=3, columnspacing=1)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "ncols": 2}
+    ax.legend(title=title, **below, handlelength=3, columnspacing=0.8, fontsize=6.5)
     return ax
 
 
