@@ -12,6 +12,8 @@ _SUBMODULES = (
     "audit",
     "datasets",
     "errors",
+    "evaluating",
+    "explaining",
     "export",
     "expressions",
     "files",
