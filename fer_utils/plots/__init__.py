@@ -15,6 +15,7 @@ from fer_utils.plots.audit import (
     plot_votes,
     plot_weights,
 )
+from fer_utils.plots.browsing import figure_division, figure_sentence, figure_tiles, plot_division
 from fer_utils.plots.confusion import figure_confusions, plot_confusion
 from fer_utils.plots.curves import figure_learning_curves, plot_learning_curves
 from fer_utils.plots.faces import (
@@ -50,6 +51,7 @@ __all__ = [
     "figure_confusion",
     "figure_confusions",
     "figure_diagnostics",
+    "figure_division",
     "figure_duplicates",
     "figure_features",
     "figure_identities",
@@ -61,6 +63,8 @@ __all__ = [
     "figure_rare_recall",
     "figure_run_curves",
     "figure_samples",
+    "figure_sentence",
+    "figure_tiles",
     "figure_variants",
     "figure_verification",
     "figure_weights",
@@ -68,6 +72,7 @@ __all__ = [
     "plot_architecture",
     "plot_class_counts",
     "plot_confusion",
+    "plot_division",
     "plot_duplicates",
     "plot_features",
     "plot_embedding",
