@@ -15,6 +15,7 @@ from fer_utils.plots.audit import (
     plot_votes,
     plot_weights,
 )
+from fer_utils.plots.browsing import figure_division, figure_sentence, figure_tiles, plot_division
 from fer_utils.plots.claims import figure_claims, plot_claims
 from fer_utils.plots.confusion import figure_confusions, plot_confusion
 from fer_utils.plots.counts import figure_counts_beside
@@ -30,6 +31,7 @@ from fer_utils.plots.describing import (
     describe_ranking,
     describe_rare,
     describe_tradeoff,
+)
 from fer_utils.plots.embedding import figure_distances, figure_plane, plot_distances, plot_plane
 from fer_utils.plots.evaluation import (
     figure_class_curves,
@@ -91,6 +93,7 @@ __all__ = [
     "figure_counts_beside",
     "figure_diagnostics",
     "figure_distances",
+    "figure_division",
     "figure_duplicates",
     "figure_features",
     "figure_gain",
@@ -108,6 +111,8 @@ __all__ = [
     "figure_reliability",
     "figure_run_curves",
     "figure_samples",
+    "figure_sentence",
+    "figure_tiles",
     "figure_tradeoff",
     "figure_variants",
     "figure_verification",
@@ -119,6 +124,7 @@ __all__ = [
     "plot_class_curves",
     "plot_confusion",
     "plot_distances",
+    "plot_division",
     "plot_duplicates",
     "plot_embedding",
     "plot_features",
