@@ -28,6 +28,12 @@ def main(arguments: list[str] | None = None) -> int:
     command = subparsers.add_parser("export", help=text, description=text)
     command.add_argument("run", metavar="STUDY/RUN", help="a folder under runs/")
     command.add_argument("--format", nargs="+", default=["safetensors"], help="any of onnx, safetensors, pt2")
+    text = "find and recognise the faces in pictures; write a CSV, a row a face, and a figure"
+    command = subparsers.add_parser("recognise", help=text, description=text)
+    command.add_argument("paths", nargs="+", metavar="PATH", help="pictures, or folders of pictures")
+    command.add_argument("--run", default="", help="STUDY/RUN, or an exported file; default: what `make study` leaves")
+    command.add_argument("--out", default="runs/recognised", help="folder for faces.csv and faces.png, faces.pdf")
+    command.add_argument("--whole-picture", action="store_true", help="where no face is found, take the picture for one")
     options = vars(parser.parse_args(arguments))
     try:
         return getattr(commands, options.pop("command"))(**options)
