@@ -38,6 +38,14 @@ def main(arguments: list[str] | None = None) -> int:
     command = subparsers.add_parser("graft", help=text, description=text)
     command.add_argument("source", help="weights of ResNet-50, any file that is read (fer_utils/weights/README.md)")
     command.add_argument("target", help="the .safetensors file to write")
+    text = "find and recognise the faces in pictures; write a CSV, a row a face, and a figure"
+    command = subparsers.add_parser("recognise", help=text, description=text)
+    command.add_argument("paths", nargs="+", metavar="PATH", help="pictures, or folders of pictures")
+    command.add_argument("--run", default="", help="STUDY/RUN, or an exported file; default: what `make study` leaves")
+    command.add_argument("--out", default="runs/recognised", help="folder for faces.csv and faces.png, faces.pdf")
+    command.add_argument(
+        "--whole-picture", action="store_true", help="where no face is found, take the picture for one"
+    )
     options = vars(parser.parse_args(arguments))
     try:
         return getattr(commands, options.pop("command"))(**options)

@@ -207,6 +207,22 @@ def compare(a: str, b: str, metric: list[str]) -> int:
     return 0
 
 
+def recognise(paths: list[str], run: str = "", out: str = "runs/recognised", whole_picture: bool = False) -> int:
+    """Write `faces.csv` and a figure of the faces in pictures; say in a line each what could not be used."""
+    from fer_utils import plots, recognising
+
+    recogniser = recognising.load_recogniser(run, project_root())
+    faces, notes, pictures = recognising.recognise_pictures(recognising.list_pictures(paths), recogniser, whole_picture)
+    for note in notes:
+        print(note, file=sys.stderr)
+    print(recogniser.limits().replace("**", ""))
+    path = recognising.write_faces(faces, Path(out) / "faces.csv")
+    print(f"\n{path}: {len(faces)} faces in {faces['file'].nunique()} pictures")
+    if pictures:
+        print(*plots.save_figure(plots.figure_recognised(pictures), Path(out) / "faces"))
+    return 0 if pictures else 1
+
+
 def execute(notebook: Path, output: Path, values: dict) -> None:
     """Run a notebook headless with papermill; its mistakes become one `InputError` line."""
     import papermill

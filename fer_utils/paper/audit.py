@@ -6,7 +6,7 @@ import pandas as pd
 
 from fer_utils.expressions import EXPRESSIONS
 from fer_utils.paper.claims import published_claims
-from fer_utils.paper.values import METRICS, MODELS, RECALLS, TEST_COUNTS, TRAINING_COUNTS, VALIDATION_COUNTS
+from fer_utils.paper.values import MODELS, RECALLS, TEST_COUNTS, TRAINING_COUNTS, VALIDATION_COUNTS
 
 
 def audit_published() -> pd.DataFrame:

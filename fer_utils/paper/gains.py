@@ -90,7 +90,9 @@ def _right(predictions: pd.DataFrame) -> tuple[np.ndarray, dict[str, np.ndarray]
     for run, part in by_run.items():
         if not part.index.equals(first.index):
             if len(part) != len(first) or not part.index.isin(first.index).all():
-                raise InputError(f"expected {run} and {name} on the same test images, found {len(part)} and {len(first)}")
+                raise InputError(
+                    f"expected {run} and {name} on the same test images, found {len(part)} and {len(first)}"
+                )
             by_run[run] = part = part.loc[first.index]
         if not (part["label"] == first["label"]).all():
             raise InputError(f"expected the same labels in {run} and {name}, found others")

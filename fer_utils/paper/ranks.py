@@ -87,7 +87,9 @@ def friedman_p(ranks: pd.DataFrame) -> float:
 
     blocks, losses = ranks.shape
     spread = blocks * ((ranks.mean() - (losses + 1) / 2) ** 2).sum()
-    within = ((ranks - (losses + 1) / 2) ** 2).to_numpy().sum() / (blocks * (losses - 1))  # less than it were, with ties
+    within = ((ranks - (losses + 1) / 2) ** 2).to_numpy().sum() / (
+        blocks * (losses - 1)
+    )  # less than it were, with ties
     return float(chdtrc(losses - 1, spread / within)) if within else 1.0
 
 

@@ -98,7 +98,9 @@ class Report:
             words += [say_protocol(self.runs, self.about["models"], self.about["seeds"])]
             words += [self.reduced] if published else []
         number = name.split("_")[0].removeprefix("fig").lstrip("0")
-        self._sections.append(f"![{alt or caption}]({name}.png)\n\n**Fig. {number}.** {' '.join(filter(None, words))}\n")
+        self._sections.append(
+            f"![{alt or caption}]({name}.png)\n\n**Fig. {number}.** {' '.join(filter(None, words))}\n"
+        )
         return figure
 
     @property

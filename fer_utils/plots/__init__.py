@@ -61,6 +61,7 @@ from fer_utils.plots.playground import (
 from fer_utils.plots.published import figure_published_scatter, plot_published_scatter
 from fer_utils.plots.ranking import figure_ranking, plot_ranking
 from fer_utils.plots.rare import figure_rare_recall, plot_rare_recall
+from fer_utils.plots.recognised import figure_face, figure_picture, figure_recognised, plot_boxes, plot_probabilities
 from fer_utils.plots.run import figure_confusion, figure_features, figure_run_curves, plot_features
 from fer_utils.plots.saving import save_figure
 from fer_utils.plots.style import LOSS_COLORS, LOSS_MARKERS, new_figure, style
@@ -95,6 +96,7 @@ __all__ = [
     "figure_distances",
     "figure_division",
     "figure_duplicates",
+    "figure_face",
     "figure_features",
     "figure_gain",
     "figure_gallery",
@@ -102,12 +104,14 @@ __all__ = [
     "figure_learning_curves",
     "figure_mean_faces",
     "figure_overlays",
+    "figure_picture",
     "figure_plane",
     "figure_playground",
     "figure_printed_sign",
     "figure_published_scatter",
     "figure_ranking",
     "figure_rare_recall",
+    "figure_recognised",
     "figure_reliability",
     "figure_run_curves",
     "figure_samples",
@@ -119,6 +123,7 @@ __all__ = [
     "figure_weights",
     "new_figure",
     "plot_architecture",
+    "plot_boxes",
     "plot_claims",
     "plot_class_counts",
     "plot_class_curves",
@@ -133,6 +138,7 @@ __all__ = [
     "plot_learning_curves",
     "plot_overlay",
     "plot_plane",
+    "plot_probabilities",
     "plot_published_scatter",
     "plot_ranking",
     "plot_rare_recall",

@@ -27,7 +27,9 @@ def plot_claims(claims: pd.DataFrame, ax: Axes) -> Axes:
     """
     y, places, names = 0.0, [], []
     for claim, group in claims.groupby("claim", sort=False):
-        words = ax.text(0.005, y + 0.15, claim, transform=ax.get_yaxis_transform(), fontsize=6.5, weight="bold", va="center")
+        words = ax.text(
+            0.005, y + 0.15, claim, transform=ax.get_yaxis_transform(), fontsize=6.5, weight="bold", va="center"
+        )
         words.set(in_layout=False, bbox={"facecolor": "white", "linewidth": 0, "pad": 0.5})
         y += GAP - 0.4
         for row in group.itertuples():

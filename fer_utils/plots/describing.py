@@ -142,8 +142,7 @@ def describe_gain(gains: pd.DataFrame) -> str:
     for (base, pretrained, loss), own in gains[gains["seeds"] > 0].groupby([*GROUP, "loss"], sort=False):
         classes, mean = own[own["expression"] != MACRO], own[own["expression"] == MACRO].iloc[0]
         above, below = (
-            ", ".join(classes.loc[part, "expression"]) or "none"
-            for part in (classes["low"] > 0, classes["high"] < 0)
+            ", ".join(classes.loc[part, "expression"]) or "none" for part in (classes["low"] > 0, classes["high"] < 0)
         )
         numbers = [f"{100 * mean[key]:+.1f}".replace("-", "−") for key in ("gain", "low", "high")]
         parts.append(

@@ -92,7 +92,12 @@ def figure_gain(gains: pd.DataFrame, counts: pd.DataFrame) -> Figure:
         return figure
     handles = [
         Line2D(
-            [], [], color=LOSS_COLORS[loss], marker=LOSS_MARKERS[loss], markersize=marker_size(loss), label=name,
+            [],
+            [],
+            color=LOSS_COLORS[loss],
+            marker=LOSS_MARKERS[loss],
+            markersize=marker_size(loss),
+            label=name,
             linestyle="none",
         )  # fmt: skip
         for loss, name in LOSSES.items()
