@@ -34,6 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
     command = subparsers.add_parser("export", help=text, description=text)
     command.add_argument("run", metavar="STUDY/RUN", help="a folder under runs/")
     command.add_argument("--format", nargs="+", default=["safetensors"], help="any of onnx, safetensors, pt2")
+    for name, text in (
+        ("lab", "open the notebooks in JupyterLab; its own options may follow"),
+        ("app", "recognise faces in the browser, without code; Voilà's own options may follow"),
+    ):
+        subparsers.add_parser(name, help=text, description=text, prefix_chars="\0").add_argument("options", nargs="*")
     text = "write weights for SE-ResNet-50 that compute what a ResNet-50's do, for a start without VGGFace2"
     command = subparsers.add_parser("graft", help=text, description=text)
     command.add_argument("source", help="weights of ResNet-50, any file that is read (fer_utils/weights/README.md)")

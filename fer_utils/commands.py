@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fer_utils import collecting, paper, studies
 from fer_utils.errors import InputError, check_choice
+from fer_utils.lab import app, lab  # noqa: F401 (commands as well)
 from fer_utils.runs import Run, RunParameters, located, project_root
 
 STOPPED = "stopped: "  # begins the one line that says why; `study` finds it in the graph's log

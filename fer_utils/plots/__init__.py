@@ -64,14 +64,17 @@ from fer_utils.plots.rare import figure_rare_recall, plot_rare_recall
 from fer_utils.plots.recognised import figure_face, figure_picture, figure_recognised, plot_boxes, plot_probabilities
 from fer_utils.plots.run import figure_confusion, figure_features, figure_run_curves, plot_features
 from fer_utils.plots.saving import save_figure
+from fer_utils.plots.showing import describe
 from fer_utils.plots.style import LOSS_COLORS, LOSS_MARKERS, new_figure, style
 from fer_utils.plots.tradeoff import figure_tradeoff, plot_tradeoff
+from fer_utils.plots.training import figure_training, plot_history, plot_recalls
 from fer_utils.plots.variants import figure_diagnostics, figure_variants, plot_variants
 from fer_utils.plots.verification import figure_verification, plot_roc, plot_similarities
 
 __all__ = [
     "LOSS_COLORS",
     "LOSS_MARKERS",
+    "describe",
     "describe_architecture",
     "describe_claims",
     "describe_confusions",
@@ -118,6 +121,7 @@ __all__ = [
     "figure_sentence",
     "figure_tiles",
     "figure_tradeoff",
+    "figure_training",
     "figure_variants",
     "figure_verification",
     "figure_weights",
@@ -134,6 +138,7 @@ __all__ = [
     "plot_embedding",
     "plot_features",
     "plot_gain",
+    "plot_history",
     "plot_identities",
     "plot_learning_curves",
     "plot_overlay",
@@ -143,6 +148,7 @@ __all__ = [
     "plot_ranking",
     "plot_rare_recall",
     "plot_recall",
+    "plot_recalls",
     "plot_reliability",
     "plot_roc",
     "plot_samples",
