@@ -22,7 +22,7 @@ REDRAWN = 0.3
 
 
 def test_the_table_of_contents_opens_rendered_and_a_stranger_is_asked_for_the_token(page, server):
-    page.goto(f"{server['url']}lab?token={server['token']}")
+    page.goto(f"{server['url']}?token={server['token']}")
     row = page.locator(".jp-RenderedMarkdown table tr", has_text="03_fine_tune")
     row.wait_for()
     page.screenshot(path=ROOT / ".cache/browser/contents.png")
