@@ -15,7 +15,7 @@ help:
 	@echo "make figures [STUDY=demo]     draw tables and figures again, from results/ alone"
 	@echo "make lab                      open the notebooks in JupyterLab"
 	@echo "make test                     run the tests"
-	@echo "make clean                    remove caches and .venv; runs/, results/ and figures/ stay"
+	@echo "make clean                    remove caches, packed images and .venv; runs/, results/ and figures/ stay"
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) bootstrap.py
@@ -33,5 +33,5 @@ test: .venv/.installed
 	@$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 clean:
-	rm -rf .venv .snakemake .pytest_cache .hypothesis .ruff_cache fer_utils.egg-info
+	rm -rf .venv .cache/packs .snakemake .pytest_cache .hypothesis .ruff_cache fer_utils.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -22,7 +22,7 @@ from fer_utils.runs import Run, RunParameters, located, parameters
 from fer_utils.training.data import ExpressionData
 from fer_utils.training.module import ExpressionModule
 from fer_utils.training.preparing import pack_if_asked, prepare_manifest
-from fer_utils.training.record import Record
+from fer_utils.training.record import Record, image_counts
 from fer_utils.training.verifying import verify_strangers
 from fer_utils.weights import load_pretrained, load_weights
 
@@ -94,16 +94,12 @@ def _complete(run: Run, params: RunParameters, on_epoch: Callable[[pd.DataFrame]
             results |= verify_strangers(data.test.manifest, features, run, seed=params.data_seed)
         else:
             results |= _evaluate(data.test.manifest, probabilities, features, run)
-    splits = manifest["split"].value_counts()
     run.write_json(
         "metrics.json",
         {
             "best_epoch": record.best["epoch"],
-            **{f"{split}_images": int(splits.get(split, 0)) for split in ("train", "validation", "test")},
             "collapsed": any(row.get("collapsed", False) for row in record.history),
-            "leaks_removed": int(manifest.attrs.get("leaks_removed") or 0),
-            "bad_images": int(manifest.attrs.get("bad_images", {}).get("count", 0)),
-            **({"dropped_images": sum(manifest.attrs["dropped"].values())} if "dropped" in manifest.attrs else {}),
+            **image_counts(manifest),
             "seconds": round(sum(row["seconds"] for row in record.history), 1),
             **results,
         },
