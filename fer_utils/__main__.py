@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     command = subparsers.add_parser("recognise", help=text, description=text)
     command.add_argument("paths", nargs="+", metavar="PATH", help="pictures, or folders of pictures")
     command.add_argument("--run", default="", help="STUDY/RUN, or an exported file; default: what `make study` leaves")
-    command.add_argument("--out", default="runs/recognised", help="folder for faces.csv and faces.png, faces.pdf")
+    command.add_argument("--out", default="", help="folder for the CSV, manifest and figure; default: runs/recognised")
     command.add_argument(
         "--whole-picture", action="store_true", help="where no face is found, take the picture for one"
     )

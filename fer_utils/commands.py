@@ -208,19 +208,22 @@ def compare(a: str, b: str, metric: list[str]) -> int:
     return 0
 
 
-def recognise(paths: list[str], run: str = "", out: str = "runs/recognised", whole_picture: bool = False) -> int:
+def recognise(paths: list[str], run: str = "", out: str = "", whole_picture: bool = False) -> int:
     """Write `faces.csv` and a figure of the faces in pictures; say in a line each what could not be used."""
     from fer_utils import plots, recognising
 
-    recogniser = recognising.load_recogniser(run, project_root())
-    faces, notes, pictures = recognising.recognise_pictures(recognising.list_pictures(paths), recogniser, whole_picture)
+    root = project_root()
+    recogniser = recognising.load_recogniser(run, root)
+    files = recognising.list_pictures(paths)
+    faces, notes, pictures = recognising.recognise_pictures(files, recogniser, whole_picture)
     for note in notes:
         print(note, file=sys.stderr)
-    print(recogniser.limits().replace("**", ""))
-    path = recognising.write_faces(faces, Path(out) / "faces.csv")
-    print(f"\n{path}: {len(faces)} faces in {faces['file'].nunique()} pictures")
+    folder = Path(out) if out else root / "runs" / "recognised"
+    written = recognising.save_faces(faces, recogniser.margin, folder)
     if pictures:
-        print(*plots.save_figure(plots.figure_recognised(pictures), Path(out) / "faces"))
+        written += plots.save_figure(plots.figure_recognised(pictures), folder / "faces")
+    print(recogniser.limits().replace("**", ""))
+    print(f"\n{len(faces)} faces in {faces['file'].nunique()} of {len(files)} pictures: {', '.join(map(str, written))}")
     return 0 if pictures else 1
 
 
