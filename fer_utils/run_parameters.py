@@ -31,7 +31,7 @@ CHOICES = {
     "device": ("auto", "cpu", "cuda"),
 }
 # Where and how a run is computed, not what: free to change between a start and its resumption.
-PLACE = ("data", "weights", "threads", "workers", "device")  # of `weights` the content counts, see `Run.check_same`
+PLACE = ("data", "weights", "threads", "workers", "device", "compile")  # of `weights` the content counts, see `Run.check_same`
 
 LABELS_ALONE = ("focal", "ldam_drw", "arcface")  # losses without soft targets
 
@@ -105,6 +105,7 @@ class RunParameters:
     data_seed: int = 0
     precision: str = "32-true"
     device: str = "auto"
+    compile: bool = False
     threads: int = 0
     workers: int = 0
 

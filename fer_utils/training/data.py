@@ -143,10 +143,19 @@ class ExpressionData(LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader(self.validation, batch_size=256)
+        return self._loader(self.validation, batch_size=evaluation_batch(self.params.image_size))
 
     def predict_dataloader(self) -> DataLoader:
-        return self._loader(self.test, batch_size=256)
+        return self._loader(self.test, batch_size=evaluation_batch(self.params.image_size))
+
+
+def evaluation_batch(image_size: int) -> int:
+    """Images that are evaluated at once: 256, or as many as take the memory of 256 at 224 pixels.
+
+    >>> evaluation_batch(96), evaluation_batch(448)
+    (256, 64)
+    """
+    return max(1, min(256, 256 * 224**2 // image_size**2))
 
 
 def _as_it_is(batch):

@@ -70,6 +70,8 @@ def _complete(run: Run, params: RunParameters, on_epoch: Callable[[pd.DataFrame]
         torch.set_num_threads(params.threads)
     module = build(params, manifest, run.root)
     record = Record(run, params.selection, on_epoch)
+    if params.compile:
+        module.network.compile()
     trainer = _trainer(params, record)
     data = ExpressionData(pack_if_asked(manifest, params, run.root), params)
     if not run.begun:
