@@ -30,8 +30,9 @@ CHOICES = {
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
     "device": ("auto", "cpu", "cuda"),
 }
-# Where and how a run is computed, not what: free to change between a start and its resumption.
-PLACE = ("data", "weights", "threads", "workers", "device", "compile")  # of `weights` the content counts, see `Run.check_same`
+# Where and how a run is computed, not what: free to change between a start and its resumption. (Of `weights` the
+# content counts, see `Run.check_same`.)
+PLACE = ("data", "weights", "threads", "workers", "device", "compile")
 
 LABELS_ALONE = ("focal", "ldam_drw", "arcface")  # losses without soft targets
 

@@ -72,7 +72,7 @@ def _complete(run: Run, params: RunParameters, on_epoch: Callable[[pd.DataFrame]
     record = Record(run, params.selection, on_epoch)
     if params.compile:
         module.network.compile()
-    trainer = _trainer(params, record)
+    trainer = make_trainer(params, record)
     data = ExpressionData(pack_if_asked(manifest, params, run.root), params)
     if not run.begun:
         write_manifest(manifest, run.path("manifest.parquet"))
@@ -169,18 +169,19 @@ def build(params: RunParameters, manifest: pd.DataFrame, root: Path) -> Expressi
     return ExpressionModule(network.to(memory_format=torch.channels_last), loss, params, report)
 
 
-def _trainer(params: RunParameters, record: Record) -> lightning.Trainer:
+def make_trainer(params: RunParameters, callback: lightning.Callback) -> lightning.Trainer:
+    """Lightning's trainer, of the device, precision and epochs that `params` ask for."""
     if params.device == "cuda" and not torch.cuda.is_available():
         raise InputError("expected a CUDA device (device='cuda'), found none; use device='auto' or 'cpu'")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    with _quiet():
+    with quiet():
         return lightning.Trainer(
             accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[params.device],
             devices=1,
             precision=params.precision,
             max_epochs=params.epochs,
             accumulate_grad_batches=params.accumulate,
-            callbacks=[record],
+            callbacks=[callback],
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -190,7 +191,7 @@ def _trainer(params: RunParameters, record: Record) -> lightning.Trainer:
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet():
     """Without Lightning's advice that does not apply here, and its use of a deprecated piece of torch."""
     with warnings.catch_warnings():
         for advice in ("does not have many workers", "number of training batches", "in eval mode", "treespec"):
@@ -216,7 +217,7 @@ def _interruptible(run: Run, epochs: int):
     """
     handler = signal.getsignal(signal.SIGINT)
     try:
-        with _quiet():
+        with quiet():
             yield
     except SystemExit:
         signal.signal(signal.SIGINT, handler)
