@@ -244,7 +244,8 @@ def notebook_parameters(namespace: dict) -> dict:
     """The parameters of a notebook, out of its `globals()` as they stand right after its parameters cell.
 
     Papermill defines whatever it is given, a misspelt name too, and only warns. A notebook that calls this before
-    it defines anything else itself knows every such name: all public plain values are parameters.
+    it defines anything else itself knows every such name: all public plain values are parameters. When all cells run
+    again in the same kernel, what later cells have defined since is none.
 
     Args:
         namespace: `globals()` of the notebook.
@@ -254,8 +255,11 @@ def notebook_parameters(namespace: dict) -> dict:
     """
     plain = (type(None), bool, int, float, str, list, tuple, dict)
     ipython = {"In", "Out", "exit", "quit", "get_ipython"}
-    return {
+    found = {
         name: value
         for name, value in namespace.items()
         if not name.startswith("_") and name not in ipython and type(value) in plain
     }
+    first = namespace.setdefault("_parameters_at_first", frozenset(found))
+    declared = first.union(namespace.get("__annotations__", ()))
+    return {name: value for name, value in found.items() if name in declared}

@@ -6,6 +6,8 @@ from pytorch_lightning import LightningModule
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
+from fer_utils import metrics
+from fer_utils.expressions import EXPRESSIONS
 from fer_utils.models import get_layout
 from fer_utils.runs import RunParameters
 from fer_utils.training.averaging import WeightAverage
@@ -120,6 +122,13 @@ class ExpressionModule(LightningModule):
             probabilities = (probabilities + self(images.flip(-1))[0].float().softmax(1)) / 2
         return probabilities
 
+    def _recalls(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+        """Validation recall of each expression, NaN where it has no image; of people, who are too many, nothing."""
+        if self.params.target != "label":
+            return {}
+        recalls = metrics.recall_per_class(metrics.count_confusion(targets, predictions))
+        return {f"validation_recall_{name}": float(value) for name, value in zip(EXPRESSIONS, recalls, strict=True)}
+
     def epoch_record(self) -> dict[str, float]:
         """Losses, validation metrics (0–1) and the geometry of the embedding, of the epoch that just ended.
 
@@ -134,6 +143,7 @@ class ExpressionModule(LightningModule):
             "validation_loss": float(sum(losses)) / len(targets),
             "validation_accuracy": float(np.mean(predictions == targets)),
             "validation_f1": float(f1_score(targets, predictions, average="macro", zero_division=0)),
+            **self._recalls(targets, predictions),
             "learning_rate": self._learning_rate,
             **embedding_geometry(features, labels, self.network.num_classes),
             **center_geometry(features, labels, self.loss.centers, self._centers),
