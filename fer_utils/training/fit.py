@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as lightning
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 
 from fer_utils import datasets, losses, models
 from fer_utils.datasets import class_counts, read_manifest, write_manifest
@@ -20,6 +21,7 @@ from fer_utils.files import replaced
 from fer_utils.frontend import in_headless_kernel
 from fer_utils.runs import Run, RunParameters, located, parameters
 from fer_utils.scoring import score
+from fer_utils.training import processes
 from fer_utils.training.data import ExpressionData
 from fer_utils.training.module import ExpressionModule
 from fer_utils.training.preparing import pack_if_asked, prepare_manifest
@@ -85,7 +87,11 @@ def _complete(run: Run, params: RunParameters, record: Record) -> None:
     run.forget_evaluation()
     last = run.path("last.ckpt")
     with _interruptible(run, params.epochs):
-        trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+        if processes.is_wanted(params):
+            processes.check_shares(params, len(data.validation))
+            processes.train(run, params, record)
+        else:
+            trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
     load_weights(module.evaluated, run.path("best.safetensors"))
     pretrained = {**module.pretrained, "source": Path(params.weights).name}
     run.write_json(
@@ -121,6 +127,21 @@ def _complete(run: Run, params: RunParameters, record: Record) -> None:
     )
 
 
+def train_process(run: Run, params: RunParameters) -> None:
+    """Train a run that has begun as one process of several (`fer_utils.training.processes`)."""
+    manifest = _manifest(run, params)
+    if params.threads:
+        torch.set_num_threads(params.threads)
+    module = build(params, manifest, run.root)
+    if params.compile:
+        module.network.compile()
+    trainer = make_trainer(params, Record(run, params.selection))
+    data = ExpressionData(pack_if_asked(manifest, params, run.root), params)
+    last = run.path("last.ckpt")
+    with quiet():
+        trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+
+
 def _manifest(run: Run, params: RunParameters) -> pd.DataFrame:
     """The manifest that the run began with, or a new one; its folder is where the data are now."""
     if not run.begun:
@@ -154,6 +175,8 @@ def build(params: RunParameters, manifest: pd.DataFrame, root: Path) -> Expressi
         logit_scale=params.logit_scale,
     )
     models.freeze_stages(network, params.frozen_stages)
+    if processes.is_one() and params.device != "cpu" and torch.cuda.is_available():
+        processes.synchronise_batch_norms(network)
     loss = losses.make_loss(
         params.loss,
         counts,
@@ -182,10 +205,14 @@ def make_trainer(params: RunParameters, callback: lightning.Callback) -> lightni
     if params.device == "cuda" and not torch.cuda.is_available():
         raise InputError("expected a CUDA device (device='cuda'), found none; use device='auto' or 'cpu'")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    where = {"devices": 1}
+    if processes.is_one():
+        where = {"devices": processes.devices(params), "num_nodes": params.num_nodes, "use_distributed_sampler": False}
+        where["strategy"] = DDPStrategy(broadcast_buffers=False)  # they are the same, or each process's own
     with quiet():
         return lightning.Trainer(
             accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[params.device],
-            devices=1,
+            **where,
             precision=params.precision,
             max_epochs=params.epochs,
             accumulate_grad_batches=params.accumulate,
