@@ -1,6 +1,7 @@
 """The benchmarks run, compare like with like and record what they measured on."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -20,8 +21,9 @@ def benchmark(name):
 bench_audit = benchmark("bench_audit")
 bench_loss = benchmark("bench_loss")
 bench_freeze = benchmark("bench_freeze")
-bench_input = benchmark("bench_input")
+bench_input = sys.modules["bench_input"] = benchmark("bench_input")
 bench_manifest = benchmark("bench_manifest")
+bench_train = benchmark("bench_train")
 
 
 class Here:  # a process of its own costs seconds, and measures nothing here
@@ -133,3 +135,23 @@ def test_made_up_lists_are_affectnets(tmp_path):
     assert set(manifest["label"]) == set(range(8)) and manifest["box_width"].ge(50).all()
     landmarks = pd.read_csv(tmp_path / "validation.csv")["facial_landmarks"].str.split(";")
     assert set(landmarks.map(len)) == {136} and sum(bench_manifest.LISTS.values()) == 291_651
+
+
+def test_training_is_measured_against_the_plain_recipe_and_its_floors(tmp_path, capsys, monkeypatch):
+    # A process of its own costs seconds, and measures nothing here.
+    monkeypatch.setattr(bench_train, "together", lambda count, recipe, arguments: [recipe(*arguments)] * count)
+    table = bench_train.main(["--quick", "--csv", str(tmp_path / "table.csv")])
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "table.csv"), table, check_dtype=False)
+    plain, ours = table.iloc[0], table.iloc[1]
+    assert (plain.recipe, ours.recipe, ours.architecture) == ("plain", "ours", "resnet14") and plain.speedup == 1
+    assert ours.speedup == pytest.approx(ours.images_per_s / plain.images_per_s)
+    assert (table["input_wait"].between(0, 1)).all() and (table["peak_gib"] > 0).all()
+    assert 0 < ours.arithmetic_ms < ours.step_ms and 0 < ours.traffic_ms < ours.step_ms
+    assert "speedup" in capsys.readouterr().out
+
+
+def test_traffic_counts_what_each_operation_reads_and_writes():
+    values = torch.zeros(100)
+    with bench_train.Traffic() as traffic:
+        (values.view(10, 10) + 1).relu_()  # the view moves nothing; then 100 read, 100 written, twice
+    assert traffic.moved == 4 * 400

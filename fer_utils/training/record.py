@@ -71,6 +71,9 @@ class Record(Callback):
         return self._mark - before
 
     def on_train_epoch_end(self, trainer, module) -> None:
+        if trainer.global_rank:  # one process of several writes, the others meet it there
+            trainer.save_checkpoint(self.run.path("last.ckpt"))
+            return
         row = {"epoch": trainer.current_epoch + 1, **module.epoch_record()}
         found = collapse([*self.history, row], float(module.first_norm))
         if found and not any(earlier.get("collapsed", False) for earlier in self.history):
