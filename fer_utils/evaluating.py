@@ -76,12 +76,13 @@ def score_table(predictions: pd.DataFrame, resamples: int = 2000, seed: int = 0)
 
 
 def say_inequality(labels) -> str:
-    """What an unequal test set, and classes of few images, mean for its metrics; empty where neither is so.
+    """How unequal a test set is, which classes have few images, and what that means for the metrics.
 
     >>> say_inequality([0] * 40 + [1] * 4)[:60]
     'Unequal: neutral has 40 images, happy 4. Macro figures, whic'
     """
-    return f"{_inequality(labels)} {metrics.small_classes(labels)}".strip()
+    equal = f"The largest class has less than {UNEQUAL} times the images of the smallest."
+    return f"{_inequality(labels) or equal} {metrics.small_classes(labels)}".strip()
 
 
 def _inequality(labels) -> str:
