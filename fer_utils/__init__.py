@@ -24,6 +24,7 @@ _SUBMODULES = (
     "packing",
     "paper",
     "plots",
+    "recognising",
     "run_parameters",
     "runs",
     "splits",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fer_utils import collecting, paper, studies
 from fer_utils.errors import InputError, check_choice
+from fer_utils.lab import app, lab  # noqa: F401 (commands as well)
 from fer_utils.runs import Run, RunParameters, located, project_root
 
 STOPPED = "stopped: "  # begins the one line that says why; `study` finds it in the graph's log
@@ -113,7 +114,7 @@ def print_table(study: str, root: Path) -> None:
     import pandas as pd
 
     folder = root / "figures" / study
-    for path in sorted(folder.glob("table*.csv")):
+    for path in sorted(folder.glob("table[56].csv")):
         beside = pd.read_csv(path)
         ran = beside[beside["seeds"] > 0]
         ours = (100 * ran[list(paper.METRICS)]).round(2).set_axis(list(paper.METRICS.values()), axis=1)
@@ -185,6 +186,42 @@ def export(run: str, format: list[str]) -> int:
         print(f"{path.relative_to(root)}: {export.read_metadata(path)['equality']}")
     print(path.with_name("MODEL_CARD.md").relative_to(root))
     return 0
+
+
+def graft(source: str, target: str) -> int:
+    """Write weights for SE-ResNet-50 that compute what those of a ResNet-50 do."""
+    from fer_utils import weights
+
+    if not target.endswith(".safetensors"):
+        raise InputError(f"expected a .safetensors file to write, found {target}; for instance se_resnet50.safetensors")
+    print(f"{weights.graft_gates(source, target)}: every gate at 1/2; the numbers are those of {source}")
+    return 0
+
+
+def compare(a: str, b: str, metric: list[str]) -> int:
+    """Print two runs or two studies beside each other, and what may be said of them."""
+    from fer_utils import comparing
+
+    found = comparing.compare(a, b, project_root(), metric)
+    print(f"A: {a}\nB: {b}\nPer cent, differences in points\n\n{comparing.printed(found).to_string(index=False)}\n")
+    print("\n".join([*found.verdicts, *found.notes]))
+    return 0
+
+
+def recognise(paths: list[str], run: str = "", out: str = "runs/recognised", whole_picture: bool = False) -> int:
+    """Write `faces.csv` and a figure of the faces in pictures; say in a line each what could not be used."""
+    from fer_utils import plots, recognising
+
+    recogniser = recognising.load_recogniser(run, project_root())
+    faces, notes, pictures = recognising.recognise_pictures(recognising.list_pictures(paths), recogniser, whole_picture)
+    for note in notes:
+        print(note, file=sys.stderr)
+    print(recogniser.limits().replace("**", ""))
+    path = recognising.write_faces(faces, Path(out) / "faces.csv")
+    print(f"\n{path}: {len(faces)} faces in {faces['file'].nunique()} pictures")
+    if pictures:
+        print(*plots.save_figure(plots.figure_recognised(pictures), Path(out) / "faces"))
+    return 0 if pictures else 1
 
 
 def execute(notebook: Path, output: Path, values: dict) -> None:

@@ -75,6 +75,18 @@ def grad_cam(model: FERNet, images: Tensor, classes=None, stage: int | None = No
     return heatmaps / torch.where(highest > 0, highest, 1)
 
 
+def clearest_stage(model: FERNet, image_size: int) -> int | None:
+    """The last stage whose maps have 4 × 4 cells or more at this image size; None, the last, where none has.
+
+    Example:
+        >>> clearest_stage(FERNet("se_resnet14"), 48)
+        3
+    """
+    outputs = [row["output"] for row in describe(model, image_size)["stages"] if row["name"].startswith("stage")]
+    wide = [number for number, output in enumerate(outputs, 1) if min(output[1:]) >= FEWEST_CELLS]
+    return wide[-1] if wide else None
+
+
 def explain(
     model: FERNet, rows: pd.DataFrame, image_size: int, classes=None, stage: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +97,7 @@ def explain(
         rows: rows of a manifest, N ≥ 1.
         image_size: the network's, in pixels.
         classes: as in `grad_cam`.
-        stage: as in `grad_cam`; default the last whose maps have 4 × 4 cells or more, else the last.
+        stage: as in `grad_cam`; default `clearest_stage`.
 
     Returns:
         uint8 (N, S, S, 3), the crops, and float32 (N, S, S), 0–1.
@@ -102,10 +114,7 @@ def explain(
     transform = transforms.evaluation_transform(image_size)
     faces = [torch.from_numpy(image).permute(2, 0, 1) for image in datasets.load_images(rows)]
     images = torch.stack([transform(face) for face in faces])
-    if stage is None:
-        outputs = [row["output"] for row in describe(model, image_size)["stages"] if row["name"].startswith("stage")]
-        wide = [number for number, output in enumerate(outputs, 1) if min(output[1:]) >= FEWEST_CELLS]
-        stage = wide[-1] if wide else None
+    stage = clearest_stage(model, image_size) if stage is None else stage
     heatmaps = grad_cam(model, images, classes, stage)
     return transforms.denormalise(images).permute(0, 2, 3, 1).numpy(), heatmaps.numpy()
 

@@ -17,11 +17,12 @@ from fer_utils.metrics.intervals import wilson_interval
 from fer_utils.metrics.pairs import compare_paired, compare_recalls, macro_recall_difference, mcnemar
 from fer_utils.metrics.resampling import bootstrap
 from fer_utils.metrics.seeds import holm, over_seeds
-from fer_utils.metrics.verdicts import verdict
+from fer_utils.metrics.verdicts import amount, p_text, verdict
 from fer_utils.metrics.weighted import METRICS, summarise
 
 __all__ = [
     "METRICS",
+    "amount",
     "bootstrap",
     "calibration_error",
     "compare_paired",
@@ -34,6 +35,7 @@ __all__ = [
     "macro_recall_difference",
     "mcnemar",
     "over_seeds",
+    "p_text",
     "per_class",
     "recall_per_class",
     "reliability",

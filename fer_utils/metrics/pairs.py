@@ -9,7 +9,7 @@ from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS, NUM_CLASSES
 from fer_utils.metrics.checks import check_labels, check_lengths
 from fer_utils.metrics.resampling import check_bootstrap, collected, draw_weights, percentiles
-from fer_utils.metrics.weighted import WeightedMetrics
+from fer_utils.metrics.weighted import METRICS, WeightedMetrics
 
 
 def mcnemar(targets, predictions_a, predictions_b) -> dict:
@@ -39,7 +39,9 @@ def mcnemar(targets, predictions_a, predictions_b) -> dict:
     return {"b": only_a, "c": only_b, "p_value": float(p_value)}
 
 
-def compare_paired(targets, probabilities_a, probabilities_b, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+def compare_paired(
+    targets, probabilities_a, probabilities_b, resamples: int = 2000, seed: int = 0, metrics=tuple(METRICS)
+) -> pd.DataFrame:
     """Every metric of two runs on the same images, and the difference with a paired bootstrap interval.
 
     Images are drawn with replacement within their class, the same for both runs, so that what is hard or easy for both
@@ -51,15 +53,16 @@ def compare_paired(targets, probabilities_a, probabilities_b, resamples: int = 2
         probabilities_a, probabilities_b: (N, 8), rows summing to 1, images in the same order; or (S, N, 8), S seeds.
         resamples: bootstrap samples.
         seed: of the resampling.
+        metrics: which of `METRICS`.
 
     Returns:
-        DataFrame indexed by metric (`METRICS`): `a`, `b`, `difference` (b − a), its 95 % percentile interval `low`,
+        DataFrame indexed by metric: `a`, `b`, `difference` (b − a), its 95 % percentile interval `low`,
         `high`, a two-sided `p_value`, not corrected for the number of metrics, and `test`, where it is from: "McNemar",
         exact, for the accuracy of one run each, else "bootstrap": twice the smaller share of samples on either side of
         0, at least 2 / (resamples + 1). NaN where a metric is undefined.
 
     Raises:
-        InputError: as `evaluate`, for unequal lengths or numbers of seeds, or fewer than 1 resample.
+        InputError: as `evaluate`, for unequal numbers of seeds, an unknown metric, or fewer than 1 resample.
 
     >>> targets = np.repeat(np.arange(8), 5)
     >>> right, wrong = np.eye(8)[targets], np.eye(8)[np.where(np.arange(40) % 5, targets, 0)]
@@ -70,11 +73,11 @@ def compare_paired(targets, probabilities_a, probabilities_b, resamples: int = 2
     both = [stacked(part) for part in (probabilities_a, probabilities_b)]
     if len(both[0]) != len(both[1]):
         raise InputError(f"expected as many seeds of both, found {len(both[0])} and {len(both[1])}")
-    sides = [[WeightedMetrics(targets, part) for part in side] for side in both]
+    sides = [[WeightedMetrics(targets, part, metrics) for part in side] for side in both]
     targets = np.asarray(targets)
 
     def differ(weights) -> tuple[dict, dict]:
-        a, b = ([metrics(weights) for metrics in side] for side in sides)
+        a, b = ([scores(weights) for scores in side] for side in sides)
         return tuple({name: np.mean([part[name] for part in side], axis=0) for name in side[0]} for side in (a, b))
 
     a, b = differ(np.ones((len(targets), 1)))

@@ -14,15 +14,18 @@ OVER_CLASSES = ("f1", "auc_pr", "auc", "macro_recall", "kappa_ovr", "alpha_ovr")
 TITLES = METRICS | {f"recall_{name}": f"Recall of {name}" for name in EXPRESSIONS}
 
 
-def verdict(found, seeds=None, *, a="a", b="b", metric="macro_recall", comparisons=1, supports=None) -> str:
+def verdict(
+    found, seeds=None, *, a="a", b="b", metric="macro_recall", comparisons=1, planned=None, supports=None
+) -> str:
     """Is b better than a? One sentence from the numbers.
 
     Three strengths, none of which is reached by one number alone:
 
     - "is better than": several seeds, all of one sign; the interval over images and the t interval over seeds both
-      without 0; the p-value, adjusted for the number of comparisons, below 0.05; no class of few images in the mean.
-    - "did better than … here": the same of the images, but one seed of each, or a mean over classes of which some have
-      few images, whose own uncertainty a bootstrap understates.
+      without 0; the p-value, adjusted for the number of comparisons, below 0.05; no planned seed missing; no class of
+      few images in the mean.
+    - "did better than … here": the same of the images, but one seed of each, or a seed missing, or a mean over classes
+      of which some have few images, whose own uncertainty a bootstrap understates.
     - "is not told from noise against": anything else. It is not "as good as".
 
     Args:
@@ -33,6 +36,7 @@ def verdict(found, seeds=None, *, a="a", b="b", metric="macro_recall", compariso
         a, b: names of the two sides.
         metric: key of `METRICS`, or `recall_<expression>`.
         comparisons: how many comparisons the p-value is adjusted for.
+        planned: seeds that there should be; default: as many as there are.
         supports: (8,) test images of each class.
 
     Raises:
@@ -51,24 +55,27 @@ def verdict(found, seeds=None, *, a="a", b="b", metric="macro_recall", compariso
         raise InputError(f"expected at least 1 comparison, found {comparisons}")
     difference, low, high, p_value = (float(found[name]) for name in ("difference", "low", "high", "p_value"))
     if math.isnan(difference):
-        return f"{TITLES[metric]}: nothing can be said of {b} against {a}: it is not defined on these images."
+        return f"{TITLES[metric]}: nothing can be said of {b} against {a}: no pair of runs gives a number."
     number = seeds["seeds"] if seeds else 1
+    planned = planned or number
     doubts = _doubts(difference, low, high, p_value, seeds, comparisons)
     few = _few(metric, supports)
     better = (difference < 0) == (metric in LOWER_IS_BETTER)
     told = "better" if better else "worse"
     if doubts:
         claim = f"{b} is not told from noise against {a}"
-    elif number == 1 or few:
+    elif number == 1 or number < planned or few:
         claim = f"{b} did {told} than {a} here"
     else:
         claim = f"{b} is {told} than {a}"
-    parts = [f"{_amount(difference, metric)}, 95 % interval {_amount(low, metric, '')} to {_amount(high, metric, '')}"]
-    parts.append(f"{number} seeds" if number > 1 else "one seed")
+    parts = [f"{amount(difference, metric)}, 95 % interval {amount(low, metric, '')} to {amount(high, metric, '')}"]
+    parts.append(
+        f"{number} of {planned} seeds" if number < planned else f"{number} seeds" if number > 1 else "one seed"
+    )
     if doubts:
         reasons = doubts
     else:
-        reasons = [_p_value(p_value, comparisons)]
+        reasons = [_corrected(p_value, comparisons)]
         reasons += [f"all {number} seeds of that sign"] if number > 1 else ["another seed may differ"]
     return f"{TITLES[metric]}: {claim} ({', '.join(parts)}): {', '.join([*reasons, *few])}."
 
@@ -86,14 +93,15 @@ def _doubts(difference, low, high, p_value, seeds, comparisons: int) -> list[str
         if not (seeds["low"] > 0 or seeds["high"] < 0):
             doubts.append("the t interval over seeds holds 0")
     if not p_value < LEVEL:
-        doubts.append(_p_value(p_value, comparisons))
+        doubts.append(_corrected(p_value, comparisons))
     return doubts
 
 
-def _p_value(p_value: float, comparisons: int) -> str:
+def _corrected(p_value: float, comparisons: int) -> str:
     if math.isnan(p_value):
         return "no p-value"
-    text = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}" if p_value < 0.1 else f"p = {p_value:.2f}"
+    shown = p_text(p_value)
+    text = f"p {shown}" if shown[0] == "<" else f"p = {shown}"
     return text if comparisons == 1 else f"{text} after Holm's correction for {comparisons} comparisons"
 
 
@@ -109,6 +117,25 @@ def _few(metric: str, supports) -> list[str]:
     return [f"and it rests on {n} images"] if n < FEW else []
 
 
-def _amount(value: float, metric: str, unit: str = " points") -> str:
-    text = f"{value:+.3f}" if metric == "brier" else f"{100 * value:+.1f}{unit}"
+def amount(value: float, metric: str, unit: str = " points", signed: bool = True) -> str:
+    """A metric or a difference as it is printed: in per cent or points, Brier's score as it is.
+
+    >>> amount(-0.014, "macro_recall"), amount(0.5, "macro_recall", "", signed=False), amount(0.014, "brier")
+    ('−1.4 points', '50.0', '+0.014')
+    """
+    if math.isnan(value):
+        return "–"
+    sign = "+" if signed else ""
+    text = f"{value:{sign}.3f}" if metric == "brier" else f"{100 * value:{sign}.1f}{unit}"
     return text.replace("-", MINUS)
+
+
+def p_text(p_value: float) -> str:
+    """A p-value with two digits, and none that pretends to more.
+
+    >>> p_text(0.93), p_text(0.0314), p_text(0.0001)
+    ('0.93', '0.031', '< 0.001')
+    """
+    if math.isnan(p_value):
+        return "–"
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.2f}" if p_value >= 0.095 else f"{p_value:.2g}"

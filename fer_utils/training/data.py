@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Sampler
 
-from fer_utils import batch_crops, datasets, transforms
+from fer_utils import augmentation, batch_crops, datasets, transforms
 from fer_utils.runs import RunParameters
 
 
@@ -40,23 +40,27 @@ class SeededSampler(Sampler):
 class PackedBatches(datasets.FaceDataset):
     """A packed manifest by the batch: uint8 images (N, C, S, S) as packed, their crops (N, 5), and the targets.
 
-    Keys are those of `FaceDataset`: pairs (index, seed) for random crops, indices alone for the centre.
+    Keys are those of `FaceDataset`: pairs (index, seed) for random crops, indices alone for the centre. With `strong`,
+    random crops come with the changes (N, 7) of `augmentation.random_changes` besides.
     """
 
-    def __init__(self, manifest: pd.DataFrame, crop_scale: tuple[float, float], target: str, classes=None):
+    def __init__(
+        self, manifest: pd.DataFrame, crop_scale: tuple[float, float], target: str, classes=None, strong: bool = False
+    ):
         super().__init__(manifest, target=target, classes=classes)
-        self.crop_scale, self.in_memory = crop_scale, self._images.in_memory
+        self.crop_scale, self.strong, self.in_memory = crop_scale, strong, self._images.in_memory
         self._targets = torch.as_tensor(self.targets)
 
-    def __getitems__(self, keys: list) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        side = self.manifest.attrs["pack"]["size"]
+    def __getitems__(self, keys: list) -> tuple[torch.Tensor, ...]:
+        side, changes = self.manifest.attrs["pack"]["size"], ()
         if isinstance(keys[0], tuple):
             indices, seeds = map(list, zip(*keys, strict=True))
             crops = batch_crops.random_crops(seeds, side, self.crop_scale)
+            changes = (augmentation.random_changes(seeds),) if self.strong else ()
         else:
             indices, crops = list(keys), batch_crops.centre_crops(len(keys), side, round(side * 224 / 256))
         images = torch.from_numpy(self._images.batch(indices)).permute(0, 3, 1, 2)
-        return images, crops, self._targets[indices]
+        return images, crops, self._targets[indices], *changes
 
 
 class AheadLoader(DataLoader):
@@ -92,8 +96,10 @@ class ExpressionData(LightningDataModule):
         crop_scale = (params.crop_scale_min, 1.0)
         # Soft targets are for training alone: selection and every metric are those of the labels.
         target = "votes" if params.label_mode == "probability" else params.target
-        augmentation = transforms.train_transform(params.image_size, crop_scale)
-        self.train = self._dataset(manifest, "train", augmentation, target=target)
+        training = transforms.train_transform(params.image_size, crop_scale)
+        if params.augmentation == "strong":
+            training.transforms.append(augmentation.RandomChange())
+        self.train = self._dataset(manifest, "train", training, target=target)
         evaluation = transforms.evaluation_transform(params.image_size)
         self.validation = self._dataset(manifest, "validation", evaluation, self.train.classes)
         if params.target == "subject":  # people who are no class of the training's: they are compared with each other
@@ -110,7 +116,8 @@ class ExpressionData(LightningDataModule):
             return None
         target = target or self.params.target
         if "pack" in manifest.attrs:
-            return PackedBatches(rows, (self.params.crop_scale_min, 1.0), target, classes)
+            strong = self.params.augmentation == "strong"
+            return PackedBatches(rows, (self.params.crop_scale_min, 1.0), target, classes, strong)
         return datasets.FaceDataset(rows, transform, target, classes)
 
     def _loader(self, dataset, **options) -> DataLoader:
@@ -123,7 +130,7 @@ class ExpressionData(LightningDataModule):
         return AheadLoader(dataset, num_workers=workers, pin_memory=pinned, collate_fn=collate, **options)
 
     def on_after_batch_transfer(self, batch, _):
-        return _cropped(self._crop, batch) if len(batch) == 3 else batch
+        return _cropped(self._crop, batch) if len(batch) > 2 else batch
 
     def train_dataloader(self) -> DataLoader:
         size = self.params.batch_size
@@ -147,5 +154,6 @@ def _as_it_is(batch):
 
 
 def _cropped(crop: batch_crops.CropBatch, batch: tuple) -> tuple[torch.Tensor, torch.Tensor]:
-    images, crops, targets = batch
-    return crop.to(images.device)(images, crops), targets
+    images, crops, targets, *changes = batch
+    images = crop.to(images.device)(images, crops)
+    return augmentation.change(images, *changes) if changes else images, targets

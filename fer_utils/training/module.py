@@ -6,13 +6,19 @@ from pytorch_lightning import LightningModule
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
+from fer_utils import metrics
+from fer_utils.expressions import EXPRESSIONS
 from fer_utils.models import get_layout
 from fer_utils.runs import RunParameters
+from fer_utils.training.averaging import WeightAverage
 from fer_utils.training.geometry import center_geometry, embedding_geometry
+from fer_utils.training.schedule import first_rate, rate_factor
 
 
 class ExpressionModule(LightningModule):
     """A network and its joint loss, trained by the paper's recipe (SGD with momentum, rate halved every 10 epochs).
+
+    In evaluation mode it is the network with averaged weights that answers, if there is one.
 
     Args:
         network: a `FERNet`.
@@ -24,6 +30,7 @@ class ExpressionModule(LightningModule):
     def __init__(self, network: nn.Module, loss: nn.Module, params: RunParameters, pretrained: dict):
         super().__init__()
         self.network, self.loss, self.params, self.pretrained = network, loss, params, pretrained
+        self.average = WeightAverage(network, params.weight_average) if params.weight_average else None
         self.register_buffer("first_norm", torch.tensor(float("nan")))  # mean embedding norm of the very first batch
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
@@ -37,9 +44,15 @@ class ExpressionModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["state_dict"].setdefault("first_norm", self.first_norm)  # a checkpoint older than this buffer
 
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is validated, kept and tested."""
+        return self.network if self.average is None else self.average.network
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, H, W) normalised images → logits (N, C) and features (N, D)."""
-        return self.network(images.contiguous(memory_format=torch.channels_last))
+        network = self.network if self.training else self.evaluated
+        return network(images.contiguous(memory_format=torch.channels_last))
 
     def configure_optimizers(self):
         params = self.params
@@ -48,10 +61,18 @@ class ExpressionModule(LightningModule):
         if centers:
             groups.append({"params": centers, "lr": params.gamma, "momentum": 0.0, "weight_decay": 0.0})
         optimizer = torch.optim.SGD(
-            groups, lr=params.learning_rate, momentum=params.momentum, weight_decay=params.weight_decay
+            groups, lr=first_rate(params), momentum=params.momentum, weight_decay=params.weight_decay
         )
-        factors = [lambda epoch: 0.5 ** (epoch // params.halve_every), lambda _: 1.0]  # γ is not halved
-        return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, factors[: len(groups)])]
+        by_epoch = params.schedule == "halve" and not params.warmup_epochs
+        steps = 1 if by_epoch else self.trainer.estimated_stepping_batches // params.epochs
+        factors = [lambda step: rate_factor(params, step, steps), lambda _: 1.0]  # γ stays
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factors[: len(groups)])
+        return [optimizer], [{"scheduler": schedule, "interval": "epoch" if by_epoch else "step"}]
+
+    def optimizer_step(self, *arguments, **options) -> None:
+        super().optimizer_step(*arguments, **options)
+        if self.average is not None:
+            self.average.update(self.network, self.global_step)
 
     def training_step(self, batch: tuple[Tensor, Tensor], number: int) -> Tensor:
         images, targets = batch
@@ -85,13 +106,28 @@ class ExpressionModule(LightningModule):
         images, targets = batch
         logits, features = self(images)
         loss = self._over_images(self.loss(logits, features, targets), targets)
-        self._validation.append((loss, logits.argmax(1), targets, features.float()))
+        predictions = self._probabilities(images, logits).argmax(1) if self.params.flip_test else logits.argmax(1)
+        self._validation.append((loss, predictions, targets, features.float()))
 
     def predict_step(self, batch: tuple[Tensor, Tensor], _) -> tuple[Tensor, Tensor]:
         logits, features = self(batch[0])
         if self.params.target == "subject":  # people who are none of the classes, of which there are thousands
-            logits = logits[:, :0]
-        return logits.float().softmax(1).cpu(), features.float().cpu()
+            return logits[:, :0].float().cpu(), features.float().cpu()
+        return self._probabilities(batch[0], logits).cpu(), features.float().cpu()
+
+    def _probabilities(self, images: Tensor, logits: Tensor) -> Tensor:
+        """Of the images, or with `flip_test` the mean of an image's and its mirror image's: float32 (N, C)."""
+        probabilities = logits.float().softmax(1)
+        if self.params.flip_test:
+            probabilities = (probabilities + self(images.flip(-1))[0].float().softmax(1)) / 2
+        return probabilities
+
+    def _recalls(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+        """Validation recall of each expression, NaN where it has no image; of people, who are too many, nothing."""
+        if self.params.target != "label":
+            return {}
+        recalls = metrics.recall_per_class(metrics.count_confusion(targets, predictions))
+        return {f"validation_recall_{name}": float(value) for name, value in zip(EXPRESSIONS, recalls, strict=True)}
 
     def epoch_record(self) -> dict[str, float]:
         """Losses, validation metrics (0–1) and the geometry of the embedding, of the epoch that just ended.
@@ -107,6 +143,7 @@ class ExpressionModule(LightningModule):
             "validation_loss": float(sum(losses)) / len(targets),
             "validation_accuracy": float(np.mean(predictions == targets)),
             "validation_f1": float(f1_score(targets, predictions, average="macro", zero_division=0)),
+            **self._recalls(targets, predictions),
             "learning_rate": self._learning_rate,
             **embedding_geometry(features, labels, self.network.num_classes),
             **center_geometry(features, labels, self.loss.centers, self._centers),

@@ -14,6 +14,10 @@ from fer_utils.training.geometry import CollapseWarning, collapse
 from fer_utils.weights import save_weights
 
 
+class Abandoned(Exception):
+    """The current epoch shall not be finished."""
+
+
 class Record(Callback):
     """After each epoch: a row in `history.csv`; the best weights and centres if validation improved; then `last.ckpt`.
 
@@ -21,8 +25,14 @@ class Record(Callback):
     share of the training's time between a batch's end and the next one's start, when the loop waits for the loader.
     """
 
-    def __init__(self, run: Run, selection: str, on_epoch: Callable[[pd.DataFrame], None] | None = None):
-        self.run, self.selection, self.on_epoch = run, selection, on_epoch
+    def __init__(
+        self,
+        run: Run,
+        selection: str,
+        on_epoch: Callable[[pd.DataFrame], None] | None = None,
+        stop: Callable[[], str] | None = None,
+    ):
+        self.run, self.selection, self.on_epoch, self.stop = run, selection, on_epoch, stop or str
         self.history: list[dict] = []
 
     def state_dict(self) -> dict:
@@ -42,6 +52,14 @@ class Record(Callback):
 
     def on_train_batch_start(self, trainer, module, batch, number) -> None:
         self._waited += self._lap()
+        self._go_on()
+
+    def on_predict_batch_start(self, trainer, module, batch, number, dataloader_idx=0) -> None:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self.stop() == "now":
+            raise Abandoned
 
     def on_train_batch_end(self, trainer, module, outputs, batch, number) -> None:
         self._worked += self._lap()
@@ -60,7 +78,7 @@ class Record(Callback):
         wait = round(self._waited / (self._waited + self._worked), 4)
         self.history.append({**row, "collapsed": bool(found), "seconds": seconds, "input_wait": wait})
         if self.best is self.history[-1]:
-            save_weights(module.network, self.run.path("best.safetensors"))
+            save_weights(module.evaluated, self.run.path("best.safetensors"))
             if module.loss.centers is not None:
                 with replaced(self.run.path("centers.npy")) as temporary:
                     np.save(temporary, module.loss.centers.detach().cpu().numpy())
@@ -71,3 +89,5 @@ class Record(Callback):
             trainer.save_checkpoint(temporary)
         if self.on_epoch:
             self.on_epoch(table)
+        if self.stop():
+            trainer.should_stop = True  # after the checkpoint, which must go on as if nothing had been asked

@@ -106,8 +106,11 @@ def test_every_image_is_decoded_once(tree, monkeypatch):
     opened = []
     load_image = images.load_image
     monkeypatch.setattr(images, "load_image", lambda path: opened.append(path) or load_image(path))
+    shutil.rmtree(tree / ".cache", ignore_errors=True)  # what an earlier run remembers
     manifest = prepare(tree, protocol="paper", held_out_per_class=3)
     assert len(opened) == len({*opened}) == 240 and "fingerprint" not in manifest
+    again = prepare(tree, protocol="paper", held_out_per_class=3)
+    assert len(opened) == 240 and again.equals(manifest)
 
 
 def test_bad_images_stop_the_run_or_are_counted(tree, tmp_path):
