@@ -4,14 +4,13 @@ import contextlib
 import dataclasses
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from fer_utils import collecting, paper, studies
+from fer_utils import collecting, gpus, paper, studies
 from fer_utils.errors import InputError, check_choice
 from fer_utils.lab import app, lab  # noqa: F401 (commands as well)
 from fer_utils.runs import Run, RunParameters, located, project_root
@@ -33,9 +32,10 @@ def study(study: str, data: str = "", weights: str = "") -> int:
     config = {"study": study, "data": _absolute(data), "weights": _absolute(weights)}
     config = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in config.items()]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    places = gpu_places(plan, cores)
     command = [
         *(sys.executable, "-m", "snakemake", "--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime"),
-        *("--cores", str(cores), "--resources", f"gpu={1 if _has_gpu() else cores}", "--config", *config),
+        *("--cores", str(cores), "--resources", f"gpu={places}", "--config", *config, f"gpus={places}"),
     ]
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=root, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
@@ -57,8 +57,9 @@ def _interrupt(*_) -> None:
     raise KeyboardInterrupt
 
 
-def _has_gpu() -> bool:
-    return shutil.which("nvidia-smi") is not None
+def gpu_places(plan: studies.Study, cores: int) -> int:
+    """How many runs of a study the GPUs take at a time; without any, the cores alone count."""
+    return len(gpus.visible()) * plan.runs_per_gpu or cores
 
 
 def _absolute(path: str) -> str:
@@ -137,11 +138,14 @@ def print_table(study: str, root: Path) -> None:
 def run(study: str, run: str, data: str = "", weights: str = "") -> int:
     """One run: its notebook through papermill, the executed copy in the run folder."""
     root = project_root()
-    runs = studies.load(study, root).runs(data=_absolute(data), weights=_absolute(weights))
+    plan = studies.load(study, root)
+    runs = plan.runs(data=_absolute(data), weights=_absolute(weights))
     check_choice(f"run of study {study!r}:", run, runs)
     folder = Run(study, run, root)
     if not folder.finished:
         params = runs[run]
+        if params.devices == 1:
+            gpus.claim(gpus.visible(), plan.runs_per_gpu)
         notebook = "02_pretrain_identity" if params.target == "subject" else "03_fine_tune"
         execute(root / "notebooks" / f"{notebook}.ipynb", folder.path("notebook.ipynb"), dataclasses.asdict(params))
     return 0

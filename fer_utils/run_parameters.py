@@ -29,9 +29,11 @@ CHOICES = {
     "augmentation": ("paper", "strong"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
     "device": ("auto", "cpu", "cuda"),
+    "strategy": ("auto", "ddp"),
 }
-# Where and how a run is computed, not what: free to change between a start and its resumption.
-PLACE = ("data", "weights", "threads", "workers", "device")  # of `weights` the content counts, see `Run.check_same`
+# Where and how a run is computed, not what: free to change between a start and its resumption. (Of `weights` the
+# content counts, see `Run.check_same`.)
+PLACE = ("data", "weights", "threads", "workers", "device", "devices", "num_nodes", "strategy", "compile")
 
 LABELS_ALONE = ("focal", "ldam_drw", "arcface")  # losses without soft targets
 
@@ -105,6 +107,10 @@ class RunParameters:
     data_seed: int = 0
     precision: str = "32-true"
     device: str = "auto"
+    devices: int | str = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    compile: bool = False
     threads: int = 0
     workers: int = 0
 
@@ -177,6 +183,7 @@ class RunParameters:
             "momentum": 0, "weight_decay": 0, "halve_every": 1, "island_weight": 0, "focal_gamma": 0, "tau": 0,
             "max_margin": 0, "accumulate": 1, "seed": 0, "data_seed": 0, "threads": 0, "workers": 0, "min_images": 1,
             "angular_margin": 0, "held_out_per_class": 1, "folds": 3, "fold": 0, "warmup_epochs": 0,
+            "num_nodes": 1,
         }  # fmt: skip
         for name, lowest in at_least.items():
             if not getattr(self, name) >= lowest:
@@ -195,6 +202,8 @@ class RunParameters:
                 raise InputError(f"parameter {name!r} must lie in [0, 1), got {getattr(self, name)}")
         if not self.warmup_epochs < self.epochs:
             raise InputError(f"'warmup_epochs' must be fewer than epochs ({self.epochs}), got {self.warmup_epochs}")
+        if self.devices != "auto" and not (isinstance(self.devices, int) and self.devices >= 1):
+            raise InputError(f"parameter 'devices' must be a number from 1 or 'auto', got {self.devices!r}")
         if self.batch_scaling and self.reduction == "sum":
             raise InputError("reduction='sum' grows with the batch by itself; leave batch_scaling out")
         if not 0 <= self.drw_start <= 1:

@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import torch
+import torch.distributed as dist
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Sampler
 
 from fer_utils import augmentation, batch_crops, datasets, transforms
+from fer_utils.losses.distributed import processes
 from fer_utils.runs import RunParameters
 
 
@@ -35,6 +37,30 @@ class SeededSampler(Sampler):
         order = torch.randperm(self.length, generator=generator)
         seeds = torch.randint(2**62, (self.length,), generator=generator)
         yield from zip(order.tolist(), seeds.tolist(), strict=True)
+
+
+class SharedBatches(Sampler):
+    """The share of one process in the batches that a single process would make of `sampler`.
+
+    A last batch with less than two images for each process is left out: one image has no variance to normalise by.
+    """
+
+    def __init__(self, sampler: Sampler, batch_size: int, process: int, processes: int):
+        self.sampler, self.batch_size, self.process, self.processes = sampler, batch_size, process, processes
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.sampler), self.batch_size)
+        return whole + (rest >= 2 * self.processes)
+
+    def __iter__(self):
+        keys = list(self.sampler)
+        for number in range(len(self)):
+            batch = keys[number * self.batch_size : (number + 1) * self.batch_size]
+            yield batch[_share(len(batch), self.process, self.processes)]
+
+
+def _share(count: int, process: int, processes: int) -> slice:
+    return slice(process * count // processes, (process + 1) * count // processes)
 
 
 class PackedBatches(datasets.FaceDataset):
@@ -134,19 +160,35 @@ class ExpressionData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         size = self.params.batch_size
+        sampler = SeededSampler(len(self.train), self.params.seed)
+        if processes() > 1:
+            return self._loader(self.train, batch_sampler=SharedBatches(sampler, size, dist.get_rank(), processes()))
         # A last batch of one image has no variance for batch normalisation.
         return self._loader(
             self.train,
             batch_size=size,
-            sampler=SeededSampler(len(self.train), self.params.seed),
+            sampler=sampler,
             drop_last=len(self.train) % size == 1,
         )
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader(self.validation, batch_size=256)
+        options = {"batch_size": evaluation_batch(self.params.image_size)}
+        if processes() > 1:
+            count = len(self.validation)
+            options["sampler"] = range(count)[_share(count, dist.get_rank(), processes())]
+        return self._loader(self.validation, **options)
 
     def predict_dataloader(self) -> DataLoader:
-        return self._loader(self.test, batch_size=256)
+        return self._loader(self.test, batch_size=evaluation_batch(self.params.image_size))
+
+
+def evaluation_batch(image_size: int) -> int:
+    """Images that are evaluated at once: 256, or as many as take the memory of 256 at 224 pixels.
+
+    >>> evaluation_batch(96), evaluation_batch(448)
+    (256, 64)
+    """
+    return max(1, min(256, 256 * 224**2 // image_size**2))
 
 
 def _as_it_is(batch):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as lightning
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 
 from fer_utils import datasets, losses, models
 from fer_utils.datasets import class_counts, read_manifest, write_manifest
@@ -20,10 +21,11 @@ from fer_utils.files import replaced
 from fer_utils.frontend import in_headless_kernel
 from fer_utils.runs import Run, RunParameters, located, parameters
 from fer_utils.scoring import score
+from fer_utils.training import processes
 from fer_utils.training.data import ExpressionData
 from fer_utils.training.module import ExpressionModule
 from fer_utils.training.preparing import pack_if_asked, prepare_manifest
-from fer_utils.training.record import Abandoned, Record
+from fer_utils.training.record import Abandoned, Record, image_counts
 from fer_utils.training.verifying import verify_strangers
 from fer_utils.weights import load_pretrained, load_weights
 
@@ -74,7 +76,9 @@ def _complete(run: Run, params: RunParameters, record: Record) -> None:
     if params.threads:
         torch.set_num_threads(params.threads)
     module = build(params, manifest, run.root)
-    trainer = _trainer(params, record)
+    if params.compile:
+        module.network.compile()
+    trainer = make_trainer(params, record)
     data = ExpressionData(pack_if_asked(manifest, params, run.root), params)
     if not run.begun:
         write_manifest(manifest, run.path("manifest.parquet"))
@@ -83,7 +87,11 @@ def _complete(run: Run, params: RunParameters, record: Record) -> None:
     run.forget_evaluation()
     last = run.path("last.ckpt")
     with _interruptible(run, params.epochs):
-        trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+        if processes.is_wanted(params):
+            processes.check_shares(params, len(data.validation))
+            processes.train(run, params, record)
+        else:
+            trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
     load_weights(module.evaluated, run.path("best.safetensors"))
     pretrained = {**module.pretrained, "source": Path(params.weights).name}
     run.write_json(
@@ -100,7 +108,6 @@ def _complete(run: Run, params: RunParameters, record: Record) -> None:
             results |= verify_strangers(data.test.manifest, features, run, seed=params.data_seed)
         else:
             results |= _evaluate(data.test.manifest, probabilities, features, run)
-    splits = manifest["split"].value_counts()
     done = len(record.history)
     stopped = {"stopped_after": done, "epochs": params.epochs} if done < params.epochs else {}
     run.write_json(
@@ -108,15 +115,27 @@ def _complete(run: Run, params: RunParameters, record: Record) -> None:
         {
             **stopped,
             "best_epoch": record.best["epoch"],
-            **{f"{split}_images": int(splits.get(split, 0)) for split in ("train", "validation", "test")},
             "collapsed": any(row.get("collapsed", False) for row in record.history),
-            "leaks_removed": int(manifest.attrs.get("leaks_removed") or 0),
-            "bad_images": int(manifest.attrs.get("bad_images", {}).get("count", 0)),
-            **({"dropped_images": sum(manifest.attrs["dropped"].values())} if "dropped" in manifest.attrs else {}),
+            **image_counts(manifest),
             "seconds": round(sum(row["seconds"] for row in record.history), 1),
             **results,
         },
     )
+
+
+def train_process(run: Run, params: RunParameters) -> None:
+    """Train a run that has begun as one process of several (`fer_utils.training.processes`)."""
+    manifest = _manifest(run, params)
+    if params.threads:
+        torch.set_num_threads(params.threads)
+    module = build(params, manifest, run.root)
+    if params.compile:
+        module.network.compile()
+    trainer = make_trainer(params, Record(run, params.selection))
+    data = ExpressionData(pack_if_asked(manifest, params, run.root), params)
+    last = run.path("last.ckpt")
+    with quiet():
+        trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
 
 
 def _manifest(run: Run, params: RunParameters) -> pd.DataFrame:
@@ -152,6 +171,8 @@ def build(params: RunParameters, manifest: pd.DataFrame, root: Path) -> Expressi
         logit_scale=params.logit_scale,
     )
     models.freeze_stages(network, params.frozen_stages)
+    if processes.is_one() and params.device != "cpu" and torch.cuda.is_available():
+        processes.synchronise_batch_norms(network)
     loss = losses.make_loss(
         params.loss,
         counts,
@@ -175,18 +196,23 @@ def build(params: RunParameters, manifest: pd.DataFrame, root: Path) -> Expressi
     return ExpressionModule(network.to(memory_format=torch.channels_last), loss, params, report)
 
 
-def _trainer(params: RunParameters, record: Record) -> lightning.Trainer:
+def make_trainer(params: RunParameters, callback: lightning.Callback) -> lightning.Trainer:
+    """Lightning's trainer, of the device, precision and epochs that `params` ask for."""
     if params.device == "cuda" and not torch.cuda.is_available():
         raise InputError("expected a CUDA device (device='cuda'), found none; use device='auto' or 'cpu'")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    with _quiet():
+    where = {"devices": 1}
+    if processes.is_one():
+        where = {"devices": processes.devices(params), "num_nodes": params.num_nodes, "use_distributed_sampler": False}
+        where["strategy"] = DDPStrategy(broadcast_buffers=False)  # they are the same, or each process's own
+    with quiet():
         return lightning.Trainer(
             accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[params.device],
-            devices=1,
+            **where,
             precision=params.precision,
             max_epochs=params.epochs,
             accumulate_grad_batches=params.accumulate,
-            callbacks=[record],
+            callbacks=[callback],
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -196,7 +222,7 @@ def _trainer(params: RunParameters, record: Record) -> lightning.Trainer:
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet():
     """Without Lightning's advice that does not apply here, and its use of a deprecated piece of torch."""
     with warnings.catch_warnings():
         for advice in ("does not have many workers", "number of training batches", "in eval mode", "treespec"):
@@ -212,7 +238,7 @@ def _interruptible(run: Run, epochs: int):
     """
     handler = signal.getsignal(signal.SIGINT)
     try:
-        with _quiet():
+        with quiet():
             yield
     except (SystemExit, Abandoned) as end:
         if isinstance(end, SystemExit):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fer_utils import metrics
 from fer_utils.expressions import EXPRESSIONS
+from fer_utils.losses.distributed import alone, gather, mean_over_processes, processes
 from fer_utils.models import get_layout
 from fer_utils.runs import RunParameters
 from fer_utils.training.averaging import WeightAverage
@@ -60,8 +61,8 @@ class ExpressionModule(LightningModule):
         centers = list(self.loss.center_parameters())
         if centers:
             groups.append({"params": centers, "lr": params.gamma, "momentum": 0.0, "weight_decay": 0.0})
-        optimizer = torch.optim.SGD(
-            groups, lr=first_rate(params), momentum=params.momentum, weight_decay=params.weight_decay
+        optimizer = torch.optim.SGD(  # fused: the same numbers, bit for bit, in less than half the time
+            groups, lr=first_rate(params), momentum=params.momentum, weight_decay=params.weight_decay, fused=True
         )
         by_epoch = params.schedule == "halve" and not params.warmup_epochs
         steps = 1 if by_epoch else self.trainer.estimated_stepping_batches // params.epochs
@@ -79,18 +80,26 @@ class ExpressionModule(LightningModule):
         logits, features = self(images)
         loss = self.loss(logits, features, targets)  # L = L_softmax + λ L_cluster, with this step's centres (line 4)
         if self.global_step == 0 and number == 0:
-            self.first_norm = features.detach().float().norm(dim=1).mean()
+            self.first_norm = mean_over_processes(features.detach().float().norm(dim=1).mean())
         self._waiting.append((features.detach(), targets))
         if (number + 1) % self.params.accumulate == 0 or self.trainer.is_last_batch:  # the optimiser's step follows
             self.loss.update(*map(torch.cat, zip(*self._waiting, strict=True)))  # Eq. 9, sign corrected (line 10)
             self._waiting.clear()
-        self._train_sum += self._over_images(loss.detach(), targets)
-        self._train_count += len(targets)
+        images = self._images(number, targets)
+        self._train_sum += self._over_images(loss.detach(), images)
+        self._train_count += images
         # Lightning divides by the batches of a step: right for means, while a sum stays a sum.
         return loss * self.params.accumulate if self.params.reduction == "sum" else loss
 
-    def _over_images(self, loss: Tensor, targets: Tensor) -> Tensor:
-        return loss if self.params.reduction == "sum" else loss * len(targets)
+    def _over_images(self, loss: Tensor, images: int) -> Tensor:
+        return loss if self.params.reduction == "sum" else loss * images
+
+    def _images(self, number: int, targets: Tensor) -> int:
+        """How many images a training batch has in all processes."""
+        if processes() == 1:
+            return len(targets)
+        size = self.params.batch_size
+        return min(size, len(self.trainer.datamodule.train) - number * size)
 
     def on_train_epoch_start(self) -> None:
         self._train_sum, self._train_count = torch.zeros((), device=self.device), 0
@@ -105,9 +114,20 @@ class ExpressionModule(LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], _) -> None:
         images, targets = batch
         logits, features = self(images)
-        loss = self._over_images(self.loss(logits, features, targets), targets)
+        with alone():
+            loss = self._over_images(self.loss(logits, features, targets), len(targets))
         predictions = self._probabilities(images, logits).argmax(1) if self.params.flip_test else logits.argmax(1)
         self._validation.append((loss, predictions, targets, features.float()))
+
+    def on_validation_epoch_end(self) -> None:
+        if processes() == 1:
+            return
+        losses, predictions, targets, features = zip(*self._validation, strict=True)
+        predictions, targets, features = map(torch.cat, (predictions, targets, features))
+        predictions, _ = gather(predictions, targets)  # in order: each process holds the images after its predecessor's
+        features, targets = gather(features, targets)
+        self._validation = [(mean_over_processes(sum(losses)) * processes(), predictions, targets, features)]
+        self._train_sum = mean_over_processes(self._train_sum)
 
     def predict_step(self, batch: tuple[Tensor, Tensor], _) -> tuple[Tensor, Tensor]:
         logits, features = self(batch[0])
