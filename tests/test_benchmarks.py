@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
+from fer_utils import paper
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
@@ -19,6 +21,7 @@ def benchmark(name):
 
 
 bench_audit = benchmark("bench_audit")
+bench_figures = benchmark("bench_figures")
 bench_loss = benchmark("bench_loss")
 bench_freeze = benchmark("bench_freeze")
 bench_input = sys.modules["bench_input"] = benchmark("bench_input")
@@ -155,3 +158,15 @@ def test_traffic_counts_what_each_operation_reads_and_writes():
     with bench_train.Traffic() as traffic:
         (values.view(10, 10) + 1).relu_()  # the view moves nothing; then 100 read, 100 written, twice
     assert traffic.moved == 4 * 400
+
+
+def test_the_made_up_study_has_every_run_and_is_read_as_one(tmp_path):
+    bench_figures.make_study(tmp_path, models=(6, 20), seeds=(0, 1))
+    report = paper.Report(tmp_path, bench_figures.STUDY)
+    assert report.bases() == ["se_resnet50", "resnet50"]
+    assert len(report.runs) == report.predictions["run"].nunique() == 4
+    assert paper.missing_runs(report.runs, report.about["models"], report.about["seeds"]) == []
+    right = report.predictions.filter(regex="^p_").to_numpy().argmax(axis=1) == report.predictions["label"]
+    accuracy = right.groupby(report.predictions["run"]).mean()
+    assert report.runs.set_index("run")["accuracy"].to_dict() == pytest.approx(accuracy.to_dict())
+    assert accuracy.nunique() == 4
