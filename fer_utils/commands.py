@@ -114,7 +114,7 @@ def print_table(study: str, root: Path) -> None:
     import pandas as pd
 
     folder = root / "figures" / study
-    for path in sorted(folder.glob("table*.csv")):
+    for path in sorted(folder.glob("table[56].csv")):
         beside = pd.read_csv(path)
         ours = (100 * beside[list(paper.METRICS)]).round(2).set_axis(list(paper.METRICS.values()), axis=1)
         ours.insert(0, "seeds", [f"{n} of {n + gone}" for n, gone in zip(*(beside[c] for c in COUNTS), strict=True)])

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
+from fer_utils import paper
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
@@ -18,6 +20,7 @@ def benchmark(name):
 
 
 bench_audit = benchmark("bench_audit")
+bench_figures = benchmark("bench_figures")
 bench_loss = benchmark("bench_loss")
 bench_freeze = benchmark("bench_freeze")
 bench_input = benchmark("bench_input")
@@ -113,3 +116,15 @@ def test_an_audit_is_measured_in_its_parts(tmp_path, capsys):
     assert (table["wall_s"] > 0).all()
     assert bench_audit.main([]) is None
     assert "give the folder of FER+ with --data" in capsys.readouterr().out
+
+
+def test_the_made_up_study_has_every_run_and_is_read_as_one(tmp_path):
+    bench_figures.make_study(tmp_path, models=(6, 20), seeds=(0, 1))
+    report = paper.Report(tmp_path, bench_figures.STUDY)
+    assert report.bases() == ["se_resnet50", "resnet50"]
+    assert len(report.runs) == report.predictions["run"].nunique() == 4
+    assert paper.missing_runs(report.runs, report.about["models"], report.about["seeds"]) == []
+    right = report.predictions.filter(regex="^p_").to_numpy().argmax(axis=1) == report.predictions["label"]
+    accuracy = right.groupby(report.predictions["run"]).mean()
+    assert report.runs.set_index("run")["accuracy"].to_dict() == pytest.approx(accuracy.to_dict())
+    assert accuracy.nunique() == 4

@@ -137,6 +137,9 @@ def test_05_draws_the_committed_demo_from_its_results_alone(checkout):
     assert len(pictures(execute(checkout, "05_paper_figures"))) >= 5
     drawn = {path.name for path in (checkout / "figures/demo").iterdir()}
     assert {"README.md", "table5.md", "table5.csv", "table5.tex", "fig02_samples.png", "fig06_confusions.pdf"} <= drawn
+    assert drawn == {path.name for path in (ROOT / "figures/demo").iterdir()}
+    for name in ("README.md", "table5.csv", "gains.csv", "paired_claims.csv"):
+        assert (checkout / "figures/demo" / name).read_text() == (ROOT / "figures/demo" / name).read_text()
 
 
 def test_06_plays_with_the_losses(checkout):
@@ -158,6 +161,7 @@ def test_08_draws_a_study_of_variants_from_its_results_alone(checkout, study):
         ("03_fine_tune", {"learning_rat": 0.1}, "unknown parameter 'learning_rat'; did you mean 'learning_rate'?"),
         ("04_evaluate_run", {"study": "none", "run": "such"}, "expected predictions.parquet in run none/such"),
         ("05_paper_figures", {"study": "dmeo"}, "results/dmeo/"),
+        ("05_paper_figures", {"study": "transfer"}, "draw it with notebook 08_compare_losses"),
     ],
 )
 def test_a_mistake_stops_a_notebook_with_one_line(checkout, name, values, message):

@@ -7,7 +7,9 @@ import pandas as pd
 
 from fer_utils.errors import InputError
 from fer_utils.files import replaced
-from fer_utils.paper.tables import write_table
+from fer_utils.paper.protocol import check_paper_models, say_protocol, say_reduced
+from fer_utils.paper.tables import to_markdown, write_table
+from fer_utils.paper.values import BASES, MODELS
 
 
 class Report:
@@ -24,7 +26,7 @@ class Report:
         folder: where everything is written.
 
     Raises:
-        InputError: where the study has no results, or not all of them.
+        InputError: where the study has no results, or not all of them, or where a run has no predictions.
     """
 
     def __init__(self, root: Path, study: str):
@@ -44,30 +46,81 @@ class Report:
         self.predictions = pd.read_parquet(results / "predictions.parquet")
         self.architectures = json.loads((results / "architecture.json").read_text(encoding="utf-8"))
         self._sections: list[str] = []
+        without = self.runs.loc[~self.runs["run"].isin(self.predictions["run"].unique()), "run"]
+        if len(without):
+            raise InputError(
+                f"expected predictions of every run in results/{study}/, found none of {', '.join(without)}; "
+                f"collect the study again: make study STUDY={study}"
+            )
 
-    def add_table(self, name: str, table: pd.DataFrame, title: str, printed: pd.DataFrame) -> pd.DataFrame:
-        """Write a table as Markdown, CSV and LaTeX; returns it as printed."""
-        write_table(table, self.folder / name, title=title, note=self.about["note"], printed=printed)
-        self._sections.append((self.folder / f"{name}.md").read_text(encoding="utf-8"))
+    def bases(self) -> list[str]:
+        """The paper's bases that the study ran, in the paper's order.
+
+        Raises:
+            InputError: where the study has no models of the paper.
+        """
+        check_paper_models(self.about)
+        ran = {MODELS[number].base for number in self.runs["model"]}
+        return [base for base in BASES if base in ran]
+
+    def add_table(
+        self, name: str, table: pd.DataFrame, title: str, printed: pd.DataFrame, note: str | None = None
+    ) -> pd.DataFrame:
+        """Write a table as Markdown, CSV and LaTeX; returns it as printed.
+
+        Args:
+            name: of the three files.
+            table: the numbers, for the CSV.
+            title: bold line above.
+            printed: what Markdown and LaTeX show.
+            note: paragraph below; default the study's own note.
+        """
+        note = self.about["note"] if note is None else note
+        write_table(table, self.folder / name, title=title, note=note, printed=printed)
+        self._sections.append(to_markdown(printed, title, note))
         return printed
 
-    def add_figure(self, name: str, figure, caption: str):
-        """Write a figure as PDF and PNG; returns it."""
+    def add_figure(self, name: str, figure, caption: str, alt: str = "", published=False, results=True):
+        """Write a figure as PDF and PNG; returns it.
+
+        Args:
+            name: of the two files; its first part, `fig05`, is its number.
+            figure: the figure.
+            caption: what it is.
+            alt: what is seen, for those who do not see it; default the caption.
+            published: whether it shows published values, beside which it must say that the study is smaller.
+            results: whether it shows results of the study; of the paper's models, images, seeds and protocol are added.
+        """
         from fer_utils.plots import save_figure
 
         save_figure(figure, self.folder / name)
-        self._sections.append(f"![{caption}]({name}.png)\n\n**{name.split('_')[0].capitalize()}.** {caption}\n")
+        words = [caption]
+        if self.about["models"]:
+            words += [say_protocol(self.runs, self.about["models"], self.about["seeds"])] if results else []
+            words += [self.reduced] if published else []
+        number = name.split("_")[0].removeprefix("fig").lstrip("0")
+        text = " ".join(filter(None, words))
+        self._sections.append(f"![{alt or caption}]({name}.png)\n\n**Fig. {number}.** {text}\n")
         return figure
 
-    def write_readme(self) -> Path:
-        """Write the page of all that was added, in order; returns its path."""
+    @property
+    def reduced(self) -> str:
+        """The line that stands beside published values; empty where the study is of the paper's size."""
+        return say_reduced(self.runs)
+
+    def write_readme(self, verdict: str = "") -> Path:
+        """Write the page of all that was added, in order; returns its path.
+
+        Args:
+            verdict: what follows from the numbers, as Markdown, to stand on top.
+        """
         about = self.about
-        seeds = f"{len(about['seeds'])} seed{'s' if len(about['seeds']) > 1 else ''}"
-        head = f"# {about['title']}\n\n{about['note']}\n\n"
+        head = "\n\n".join(filter(None, [f"# {about['title']}", verdict, about["note"]])) + "\n\n"
         if about["models"]:
-            head += f"Models {', '.join(map(str, sorted(about['models'])))}; {seeds}; "
-            head += f"{self.runs['test_images'].iloc[0]:,} test images; best epoch chosen on validation.\n"
+            head += f"Models {', '.join(map(str, sorted(about['models'])))}; "
+            head += f"{say_protocol(self.runs, about['models'], about['seeds'])}\n"
         else:
+            seeds = f"{len(about['seeds'])} seed{'s' if len(about['seeds']) > 1 else ''}"
             split = " and ".join(self.runs["evaluation"].unique())
             head += f"{len(about['variants'])} variants; {seeds}; evaluated on the {split} split; best epoch chosen on "
             head += "validation.\n"

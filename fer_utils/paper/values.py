@@ -12,6 +12,29 @@ TRAINING_COUNTS = (74_374, 133_915, 24_959, 13_590, 5_878, 3_303, 24_382, 3_250)
 VALIDATION_COUNTS = (500,) * 8
 TEST_COUNTS = (500,) * 8
 
+# Table 1: (kind, method) → human resource, computing resource, computational complexity, accuracy, as the paper judges.
+APPROACHES = {
+    ("conventional", "Gabor wavelet coefficients"): ("high", "low", "low", "medium"),
+    ("conventional", "Haar features"): ("high", "low", "low", "medium"),
+    ("conventional", "local binary patterns"): ("high", "low", "low", "medium"),
+    ("conventional", "local binary patterns on three orthogonal planes"): ("high", "low", "low", "medium"),
+    ("conventional", "scale-invariant feature transform"): ("high", "low", "low", "medium"),
+    ("conventional", "histogram of gradients"): ("high", "low", "low", "medium"),
+    ("deep learning", "convolutional network"): ("low", "high", "high", "high"),
+    ("deep learning", "convolutional network, transferred (the paper's)"): ("low", "medium", "medium", "high"),
+}
+
+# Table 2: stage → output, kernel, repeat, frozen. Its pooling and its two fully connected layers are our last two rows.
+STAGES = {
+    "stage 1": ("112×112", "convolution 7×7", 1, True),
+    "stage 2": ("56×56", "convolution block", 3, True),
+    "stage 3": ("28×28", "convolution block", 4, True),
+    "stage 4": ("14×14", "convolution block", 6, False),
+    "stage 5": ("7×7", "convolution block", 3, False),
+    "embedding": ("1×1, 512", "global average pooling, fully connected 2048×512", 1, False),
+    "output": ("8", "fully connected 512×8, softmax", 1, False),
+}
+
 # Our name → the name that tables and figures show.
 BASES = {"se_resnet50": "SE-ResNet-50", "resnet50": "ResNet-50"}
 PRETRAINING = {"se_resnet50": "VGGFace2", "resnet50": "ImageNet"}
@@ -117,6 +140,20 @@ RECALLS = {
     10: {"contempt": 0.59, "disgust": 0.54},
     16: {"contempt": 0.10, "disgust": 0.30},
     20: {"contempt": 0.53, "disgust": 0.47},
+}
+
+# The same, off the diagonal: model → (true, predicted) → share. What the text rounds to "up to" is not here.
+CONFUSIONS = {
+    10: {
+        ("neutral", "contempt"): 0.16,
+        ("happy", "contempt"): 0.15,
+        ("contempt", "neutral"): 0.11,
+        ("contempt", "happy"): 0.12,
+        ("surprise", "fear"): 0.18,
+        ("fear", "surprise"): 0.13,
+        ("disgust", "anger"): 0.15,
+        ("anger", "disgust"): 0.12,
+    }
 }
 
 # Two annotators of AffectNet, average over the eight classes (section 4.4, from the data set's own paper).

@@ -15,8 +15,22 @@ from fer_utils.plots.audit import (
     plot_votes,
     plot_weights,
 )
+from fer_utils.plots.claims import figure_claims, plot_claims
 from fer_utils.plots.confusion import figure_confusions, plot_confusion
+from fer_utils.plots.counts import figure_counts_beside
 from fer_utils.plots.curves import figure_learning_curves, plot_learning_curves
+from fer_utils.plots.describing import (
+    describe_architecture,
+    describe_claims,
+    describe_confusions,
+    describe_counts,
+    describe_curves,
+    describe_gain,
+    describe_published,
+    describe_ranking,
+    describe_rare,
+    describe_tradeoff,
+)
 from fer_utils.plots.faces import (
     figure_class_counts,
     figure_identities,
@@ -25,6 +39,7 @@ from fer_utils.plots.faces import (
     plot_identities,
     plot_samples,
 )
+from fer_utils.plots.gain import figure_gain, plot_gain
 from fer_utils.plots.playground import (
     figure_center_steps,
     figure_playground,
@@ -33,52 +48,73 @@ from fer_utils.plots.playground import (
     plot_recall,
 )
 from fer_utils.plots.published import figure_published_scatter, plot_published_scatter
+from fer_utils.plots.ranking import figure_ranking, plot_ranking
 from fer_utils.plots.rare import figure_rare_recall, plot_rare_recall
 from fer_utils.plots.run import figure_confusion, figure_features, figure_run_curves, plot_features
 from fer_utils.plots.saving import save_figure
 from fer_utils.plots.style import LOSS_COLORS, LOSS_MARKERS, new_figure, style
+from fer_utils.plots.tradeoff import figure_tradeoff, plot_tradeoff
 from fer_utils.plots.variants import figure_diagnostics, figure_variants, plot_variants
 from fer_utils.plots.verification import figure_verification, plot_roc, plot_similarities
 
 __all__ = [
     "LOSS_COLORS",
     "LOSS_MARKERS",
+    "describe_architecture",
+    "describe_claims",
+    "describe_confusions",
+    "describe_counts",
+    "describe_curves",
+    "describe_gain",
+    "describe_published",
+    "describe_ranking",
+    "describe_rare",
+    "describe_tradeoff",
     "figure_agreement",
     "figure_architecture",
     "figure_center_steps",
+    "figure_claims",
     "figure_class_counts",
     "figure_confusion",
     "figure_confusions",
+    "figure_counts_beside",
     "figure_diagnostics",
     "figure_duplicates",
     "figure_features",
+    "figure_gain",
     "figure_identities",
     "figure_learning_curves",
     "figure_mean_faces",
     "figure_playground",
     "figure_printed_sign",
     "figure_published_scatter",
+    "figure_ranking",
     "figure_rare_recall",
     "figure_run_curves",
     "figure_samples",
+    "figure_tradeoff",
     "figure_variants",
     "figure_verification",
     "figure_weights",
     "new_figure",
     "plot_architecture",
+    "plot_claims",
     "plot_class_counts",
     "plot_confusion",
     "plot_duplicates",
-    "plot_features",
     "plot_embedding",
+    "plot_features",
+    "plot_gain",
     "plot_identities",
     "plot_learning_curves",
     "plot_published_scatter",
+    "plot_ranking",
     "plot_rare_recall",
     "plot_recall",
     "plot_roc",
     "plot_samples",
     "plot_similarities",
+    "plot_tradeoff",
     "plot_variants",
     "plot_votes",
     "plot_weights",
