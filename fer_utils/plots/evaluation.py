@@ -148,8 +148,8 @@ def figure_reliability(table: pd.DataFrame, error: float) -> Figure:
     >>> from fer_utils.metrics import reliability
     >>> table = reliability([0, 1, 2, 3], 0.72 * np.eye(8)[[0, 1, 2, 0]] + 0.035, bins=4)
     >>> figure = figure_reliability(table, 0.005)
-    >>> figure.axes[0].get_title("left"), [bar.get_height() for bar in figure.axes[1].patches]
-    ('expected calibration error 0.5 points, 4 images', [0.0, 0.0, 0.0, 4.0])
+    >>> figure.axes[0].get_title("left"), [int(bar.get_height()) for bar in figure.axes[1].patches]
+    ('expected calibration error 0.5 points, 4 images', [0, 0, 0, 4])
     """
     figure = new_figure(COLUMN_WIDTH * 1.15, 3.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))

@@ -27,7 +27,7 @@ def figure_gallery(images, captions, title: str = "", columns: int = 8) -> Figur
 
     >>> figure = figure_gallery(np.zeros((9, 16, 16, 3), np.uint8), [f"image {k}" for k in range(9)], "nine")
     >>> figure.axes[0].images[0].get_array().shape, figure.axes[0].texts[8].get_text()
-    ((44, 142, 3), 'image 8')
+    ((40, 142, 3), 'image 8')
     """
     images = np.asarray(images)
     if len(images) != len(captions):
