@@ -13,7 +13,7 @@ import papermill
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
-from fer_utils import runs
+from fer_utils import runs, training
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -144,6 +144,17 @@ def test_05_draws_the_committed_demo_from_its_results_alone(checkout):
 
 def test_06_plays_with_the_losses(checkout):
     assert len(pictures(execute(checkout, "06_loss_playground", steps=20))) >= 7
+
+
+def test_07_recognises_drawn_faces_and_names_what_it_cannot_use(checkout):
+    training.fit(runs.parameters({**TINY, "study": "smoke", "run": "faces"}), root=checkout)
+    (checkout / "text.jpg").write_text("no picture")
+    outputs = execute(checkout, "07_recognise_faces", run="smoke/faces", out="runs/faces")
+    assert len(pictures(outputs)) == 1 and not [item for item in outputs if item.output_type == "error"]
+    written = {path.name for path in (checkout / "runs/faces").iterdir()}
+    assert written == {"drawn", "faces.csv", "faces.pdf", "faces.png", "manifest.parquet"}
+    outputs = execute(checkout, "07_recognise_faces", run="smoke/faces", out="runs/none", images="text.jpg")
+    assert "text.jpg, found a file that is none" in str(outputs) and not pictures(outputs)
 
 
 @pytest.mark.parametrize("study", VARIANT_STUDIES)
