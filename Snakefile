@@ -2,6 +2,7 @@
 
 `make study` calls it. On a cluster, call it with one of Snakemake's own executors:
     snakemake --config study=ferplus data=/path/to/ferplus --executor slurm --jobs 20
+Where runs have several devices, say how many (`gpus=4`); any other run takes one.
 """
 
 import shlex
@@ -65,7 +66,7 @@ for rank, (run, params) in enumerate(RUNS.items()):
             arguments=shlex.join([STUDY.name, run, "--data", PLACE["data"], "--weights", PLACE["weights"]]),
         threads: STUDY.threads
         resources:
-            gpu=1,
+            gpu=1 if params.devices == 1 else int(config.get("gpus") or 1),
         priority: len(RUNS) - rank
         shell:
             f"{COMMAND} run {{params.arguments}}"

@@ -1,6 +1,7 @@
 """Build `.venv` with everything the study needs; called by `make`, or by hand: `python3 bootstrap.py`.
 
-Standard library only. Does nothing when `.venv` is newer than the two files that define it.
+Names of further extras of `pyproject.toml` may follow. Standard library only. Without them it does nothing when `.venv`
+is newer than the two files that define it.
 """
 
 import shutil
@@ -40,19 +41,24 @@ def main() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 (the one file that an older Python gets to see)
         found = ".".join(map(str, sys.version_info[:3]))
         fail(f"Python 3.11 or newer is needed, {sys.executable} is {found}; name another: make PYTHON=python3.12")
-    if STAMP.exists() and all(STAMP.stat().st_mtime >= source.stat().st_mtime for source in SOURCES):
+    extras = sys.argv[1:]
+    if not extras and STAMP.exists() and all(STAMP.stat().st_mtime >= source.stat().st_mtime for source in SOURCES):
         return
     free_gb = shutil.disk_usage(ROOT).free / 1e9
     if not STAMP.exists() and free_gb < NEEDED_GB:
         fail(f"about {NEEDED_GB} GB of free disk are needed for torch and its libraries, {free_gb:.1f} GB are free")
     uv = find_uv()
-    print("installing the study's packages into .venv (once; about a minute)", flush=True)
+    print(
+        f"installing {', '.join(extras) or 'the study'} and what it needs into .venv (once; about a minute)", flush=True
+    )
     python = str(SCRIPTS / "python")
     try:
         if not SCRIPTS.exists():
             subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(VENV)], check=True)
         options = ["--python", python, "--constraint", "constraints.txt"]
-        subprocess.run([uv, "pip", "install", *options, "--editable", ".[test]"], check=True, cwd=ROOT)
+        subprocess.run(
+            [uv, "pip", "install", *options, "--editable", f".[{','.join(['test', *extras])}]"], check=True, cwd=ROOT
+        )
     except subprocess.CalledProcessError:
         fail("the packages could not be installed (see above); the same command goes on where it stopped")
     STAMP.touch()

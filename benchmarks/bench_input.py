@@ -73,14 +73,20 @@ def write_images(folder: Path, side: int, count: int, source: Path | None) -> pd
     return manifest
 
 
+def version_1(size: int) -> v1.Compose:
+    """The usual pipeline on PIL images."""
+    return v1.Compose(
+        [
+            v1.RandomResizedCrop(size, scale=CROP_SCALE),
+            v1.RandomHorizontalFlip(),
+            v1.ToTensor(),
+            v1.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+        ]
+    )
+
+
 def library_loaders(folder: Path, size: int, batch: int, workers) -> dict[str, DataLoader]:
     """`ImageFolder` with the usual pipelines of both transform versions."""
-    version_1 = [
-        v1.RandomResizedCrop(size, scale=CROP_SCALE),
-        v1.RandomHorizontalFlip(),
-        v1.ToTensor(),
-        v1.Normalize(IMAGENET_MEAN, IMAGENET_STD),
-    ]
     version_2 = [
         v2.RandomResizedCrop(size, scale=CROP_SCALE, antialias=True),
         v2.RandomHorizontalFlip(),
@@ -90,22 +96,27 @@ def library_loaders(folder: Path, size: int, batch: int, workers) -> dict[str, D
     ]
     return {
         f"{name}, {count} workers": DataLoader(
-            ImageFolder(folder, v1.Compose(steps)),
+            ImageFolder(folder, steps),
             batch_size=batch,
             shuffle=True,
             num_workers=count,
             persistent_workers=count > 0,
         )
-        for name, steps in (("v1", version_1), ("v2", version_2))
+        for name, steps in (("v1", version_1(size)), ("v2", v2.Compose(version_2)))
         for count in workers
     }
 
 
-def packed_loader(manifest: pd.DataFrame, folder: Path, size: int, batch: int) -> tuple[DataLoader, float]:
-    """The training loader of a run from a pack, and the images a second at which it was packed."""
+def packed_manifest(manifest: pd.DataFrame, folder: Path, size: int) -> tuple[pd.DataFrame, float]:
+    """The manifest, packed as a run does, and the images a second at which it was."""
     start = time.perf_counter()
     packed = pack(manifest, round(size * 256 / 224), folder / "pack.npy")
-    rate = len(manifest) / (time.perf_counter() - start)
+    return packed, len(manifest) / (time.perf_counter() - start)
+
+
+def packed_loader(manifest: pd.DataFrame, folder: Path, size: int, batch: int) -> tuple[DataLoader, float]:
+    """The training loader of a run from a pack, and the images a second at which it was packed."""
+    packed, rate = packed_manifest(manifest, folder, size)
     params = parameters({"image_size": size, "batch_size": batch, "crop_scale_min": CROP_SCALE[0], "device": "cpu"})
     return ExpressionData(packed, params).train_dataloader(), rate
 

@@ -1,4 +1,4 @@
-"""The command line: `python -m fer_utils study|run|collect|figures|compare|export …`."""
+"""The command line: `python -m fer_utils COMMAND …`; `--help` names the commands."""
 
 import argparse
 import sys
@@ -34,6 +34,23 @@ def main(arguments: list[str] | None = None) -> int:
     command = subparsers.add_parser("export", help=text, description=text)
     command.add_argument("run", metavar="STUDY/RUN", help="a folder under runs/")
     command.add_argument("--format", nargs="+", default=["safetensors"], help="any of onnx, safetensors, pt2")
+    for name, text in (
+        ("lab", "open the notebooks in JupyterLab; its own options may follow"),
+        ("app", "recognise faces in the browser, without code; Voilà's own options may follow"),
+    ):
+        subparsers.add_parser(name, help=text, description=text, prefix_chars="\0").add_argument("options", nargs="*")
+    text = "write weights for SE-ResNet-50 that compute what a ResNet-50's do, for a start without VGGFace2"
+    command = subparsers.add_parser("graft", help=text, description=text)
+    command.add_argument("source", help="weights of ResNet-50, any file that is read (fer_utils/weights/README.md)")
+    command.add_argument("target", help="the .safetensors file to write")
+    text = "find and recognise the faces in pictures; write a CSV, a row a face, and a figure"
+    command = subparsers.add_parser("recognise", help=text, description=text)
+    command.add_argument("paths", nargs="+", metavar="PATH", help="pictures, or folders of pictures")
+    command.add_argument("--run", default="", help="STUDY/RUN, or an exported file; default: what `make study` leaves")
+    command.add_argument("--out", default="", help="folder for the CSV, manifest and figure; default: runs/recognised")
+    command.add_argument(
+        "--whole-picture", action="store_true", help="where no face is found, take the picture for one"
+    )
     options = vars(parser.parse_args(arguments))
     try:
         return getattr(commands, options.pop("command"))(**options)

@@ -4,15 +4,15 @@ import contextlib
 import dataclasses
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from fer_utils import collecting, paper, studies
+from fer_utils import collecting, gpus, paper, studies
 from fer_utils.errors import InputError, check_choice
+from fer_utils.lab import app, lab  # noqa: F401 (commands as well)
 from fer_utils.runs import Run, RunParameters, located, project_root
 
 COUNTS = ("seeds", "seeds_missing")
@@ -33,9 +33,10 @@ def study(study: str, data: str = "", weights: str = "") -> int:
     config = {"study": study, "data": _absolute(data), "weights": _absolute(weights)}
     config = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in config.items()]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    places = gpu_places(plan, cores)
     command = [
         *(sys.executable, "-m", "snakemake", "--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime"),
-        *("--cores", str(cores), "--resources", f"gpu={1 if _has_gpu() else cores}", "--config", *config),
+        *("--cores", str(cores), "--resources", f"gpu={places}", "--config", *config, f"gpus={places}"),
     ]
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=root, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
@@ -57,8 +58,9 @@ def _interrupt(*_) -> None:
     raise KeyboardInterrupt
 
 
-def _has_gpu() -> bool:
-    return shutil.which("nvidia-smi") is not None
+def gpu_places(plan: studies.Study, cores: int) -> int:
+    """How many runs of a study the GPUs take at a time; without any, the cores alone count."""
+    return len(gpus.visible()) * plan.runs_per_gpu or cores
 
 
 def _absolute(path: str) -> str:
@@ -139,11 +141,14 @@ def print_table(study: str, root: Path) -> None:
 def run(study: str, run: str, data: str = "", weights: str = "") -> int:
     """One run: its notebook through papermill, the executed copy in the run folder."""
     root = project_root()
-    runs = studies.load(study, root).runs(data=_absolute(data), weights=_absolute(weights))
+    plan = studies.load(study, root)
+    runs = plan.runs(data=_absolute(data), weights=_absolute(weights))
     check_choice(f"run of study {study!r}:", run, runs)
     folder = Run(study, run, root)
     if not folder.finished:
         params = runs[run]
+        if params.devices == 1:
+            gpus.claim(gpus.visible(), plan.runs_per_gpu)
         notebook = "02_pretrain_identity" if params.target == "subject" else "03_fine_tune"
         execute(root / "notebooks" / f"{notebook}.ipynb", folder.path("notebook.ipynb"), dataclasses.asdict(params))
     return 0
@@ -190,6 +195,16 @@ def export(run: str, format: list[str]) -> int:
     return 0
 
 
+def graft(source: str, target: str) -> int:
+    """Write weights for SE-ResNet-50 that compute what those of a ResNet-50 do."""
+    from fer_utils import weights
+
+    if not target.endswith(".safetensors"):
+        raise InputError(f"expected a .safetensors file to write, found {target}; for instance se_resnet50.safetensors")
+    print(f"{weights.graft_gates(source, target)}: every gate at 1/2; the numbers are those of {source}")
+    return 0
+
+
 def compare(a: str, b: str, metric: list[str]) -> int:
     """Print two runs or two studies beside each other, and what may be said of them."""
     from fer_utils import comparing
@@ -198,6 +213,25 @@ def compare(a: str, b: str, metric: list[str]) -> int:
     print(f"A: {a}\nB: {b}\nPer cent, differences in points\n\n{comparing.printed(found).to_string(index=False)}\n")
     print("\n".join([*found.verdicts, *found.notes]))
     return 0
+
+
+def recognise(paths: list[str], run: str = "", out: str = "", whole_picture: bool = False) -> int:
+    """Write `faces.csv` and a figure of the faces in pictures; say in a line each what could not be used."""
+    from fer_utils import plots, recognising
+
+    root = project_root()
+    recogniser = recognising.load_recogniser(run, root)
+    files = recognising.list_pictures(paths)
+    faces, notes, pictures = recognising.recognise_pictures(files, recogniser, whole_picture)
+    for note in notes:
+        print(note, file=sys.stderr)
+    folder = Path(out) if out else root / "runs" / "recognised"
+    written = recognising.save_faces(faces, recogniser.margin, folder)
+    if pictures:
+        written += plots.save_figure(plots.figure_recognised(pictures), folder / "faces")
+    print(recogniser.limits().replace("**", ""))
+    print(f"\n{len(faces)} faces in {faces['file'].nunique()} of {len(files)} pictures: {', '.join(map(str, written))}")
+    return 0 if pictures else 1
 
 
 def execute(notebook: Path, output: Path, values: dict) -> None:

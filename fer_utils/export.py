@@ -105,8 +105,9 @@ def read_metadata(path: Path | str) -> dict:
     Returns:
         dict: `study`, `run`, `dataset`, `git_commit`; `classes` (names in the order of the logits; None for a network
         of identities), `num_classes`; `input` (how to make the images), `input_convention` (what the network turns them
-        into), `architecture`, `embedding_dim`; `measured_on` (split), `metrics` (the run's `metrics.json`; None where
-        undefined) and `equality`.
+        into), `architecture`, `embedding_dim`; `network` (what `models.FERNet` needs besides the backbone),
+        `box_margin` (the run's); `measured_on` (split), `metrics` (the run's `metrics.json`; None where undefined) and
+        `equality`.
 
     Raises:
         InputError: for a missing file, another ending, or a file that `export` did not write.
@@ -158,6 +159,8 @@ def _describe(run: Run, network: FERNet) -> dict:
         "input_convention": network.backbone.input_convention,
         "architecture": network.backbone.architecture,
         "embedding_dim": network.embedding_dim,
+        "network": network_arguments(run),
+        "box_margin": params.box_margin,
         "measured_on": evaluated_split(run),
         "metrics": run.read_json("metrics.json"),
     }

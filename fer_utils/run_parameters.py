@@ -25,11 +25,15 @@ CHOICES = {
     "protocol": ("official", "paper", "k_fold"),
     "on_bad_image": ("raise", "skip"),
     "evaluation": ("test", "validation"),
+    "schedule": ("halve", "cosine"),
+    "augmentation": ("paper", "strong"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
     "device": ("auto", "cpu", "cuda"),
+    "strategy": ("auto", "ddp"),
 }
-# Where and how a run is computed, not what: free to change between a start and its resumption.
-PLACE = ("data", "weights", "threads", "workers", "device")  # of `weights` the content counts, see `Run.check_same`
+# Where and how a run is computed, not what: free to change between a start and its resumption. (Of `weights` the
+# content counts, see `Run.check_same`.)
+PLACE = ("data", "weights", "threads", "workers", "device", "devices", "num_nodes", "strategy", "compile")
 
 LABELS_ALONE = ("focal", "ldam_drw", "arcface")  # losses without soft targets
 
@@ -87,16 +91,26 @@ class RunParameters:
     learning_rate: float | None = None
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    batch_scaling: bool = False
+    schedule: str = "halve"
     halve_every: int = 10
+    warmup_epochs: float = 0.0
+    weight_average: float = 0.0
+    augmentation: str = "paper"
     crop_scale_min: float = 0.7
     packed: bool = False
     box_margin: float | None = None
     selection: str = "f1"
     evaluation: str = "test"
+    flip_test: bool = False
     seed: int = 0
     data_seed: int = 0
     precision: str = "32-true"
     device: str = "auto"
+    devices: int | str = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    compile: bool = False
     threads: int = 0
     workers: int = 0
 
@@ -135,7 +149,7 @@ class RunParameters:
             "classifier": "cosine" if self.loss in ("ldam_drw", "arcface") else "linear",
             "frozen_stages": 3 if pretrained else 0,
             "cluster_weight": {**paper.RECIPE["lambda"], "island_softmax": 0.01}.get(self.loss, 0.0),
-            "batch_size": 36 if pretrained else 30,
+            "batch_size": recipe_batch(self),
             "learning_rate": 0.001 if pretrained else 0.01,
         }
         resolved = dataclasses.replace(
@@ -168,7 +182,8 @@ class RunParameters:
             "difficulty": 0, "frozen_stages": 0, "cluster_weight": 0, "gamma": 0, "epochs": 1, "batch_size": 2,
             "momentum": 0, "weight_decay": 0, "halve_every": 1, "island_weight": 0, "focal_gamma": 0, "tau": 0,
             "max_margin": 0, "accumulate": 1, "seed": 0, "data_seed": 0, "threads": 0, "workers": 0, "min_images": 1,
-            "angular_margin": 0, "held_out_per_class": 1, "folds": 3, "fold": 0,
+            "angular_margin": 0, "held_out_per_class": 1, "folds": 3, "fold": 0, "warmup_epochs": 0,
+            "num_nodes": 1,
         }  # fmt: skip
         for name, lowest in at_least.items():
             if not getattr(self, name) >= lowest:
@@ -182,8 +197,15 @@ class RunParameters:
             raise InputError(f"parameter 'held_out_people' must lie in [0, 1), got {self.held_out_people}")
         if self.box_margin is not None and not self.box_margin >= 0:
             raise InputError(f"parameter 'box_margin' must be at least 0 (or nothing), got {self.box_margin}")
-        if not 0 <= self.beta < 1:
-            raise InputError(f"parameter 'beta' must lie in [0, 1), got {self.beta}")
+        for name in ("beta", "weight_average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"parameter {name!r} must lie in [0, 1), got {getattr(self, name)}")
+        if not self.warmup_epochs < self.epochs:
+            raise InputError(f"'warmup_epochs' must be fewer than epochs ({self.epochs}), got {self.warmup_epochs}")
+        if self.devices != "auto" and not (isinstance(self.devices, int) and self.devices >= 1):
+            raise InputError(f"parameter 'devices' must be a number from 1 or 'auto', got {self.devices!r}")
+        if self.batch_scaling and self.reduction == "sum":
+            raise InputError("reduction='sum' grows with the batch by itself; leave batch_scaling out")
         if not 0 <= self.drw_start <= 1:
             raise InputError(f"parameter 'drw_start' must lie in [0, 1], got {self.drw_start}")
         if not 0 < self.crop_scale_min <= 1:
@@ -196,6 +218,11 @@ class RunParameters:
             value = getattr(self, name)
             if not value or value.startswith(".") or set(value) & set('/\\:*?"<>|'):
                 raise InputError(f'parameter {name!r} names a folder: no slashes or any of :*?"<>|, got {value!r}')
+
+
+def recipe_batch(params: RunParameters) -> int:
+    """The paper's batch size (Sec. 4.3): 36 with pre-trained weights, 30 without."""
+    return 30 if params.weights == "none" else 36
 
 
 def check_names(names, known=None) -> None:
@@ -224,7 +251,8 @@ def notebook_parameters(namespace: dict) -> dict:
     """The parameters of a notebook, out of its `globals()` as they stand right after its parameters cell.
 
     Papermill defines whatever it is given, a misspelt name too, and only warns. A notebook that calls this before
-    it defines anything else itself knows every such name: all public plain values are parameters.
+    it defines anything else itself knows every such name: all public plain values are parameters. When all cells run
+    again in the same kernel, what later cells have defined since is none.
 
     Args:
         namespace: `globals()` of the notebook.
@@ -234,8 +262,11 @@ def notebook_parameters(namespace: dict) -> dict:
     """
     plain = (type(None), bool, int, float, str, list, tuple, dict)
     ipython = {"In", "Out", "exit", "quit", "get_ipython"}
-    return {
+    found = {
         name: value
         for name, value in namespace.items()
         if not name.startswith("_") and name not in ipython and type(value) in plain
     }
+    first = namespace.setdefault("_parameters_at_first", frozenset(found))
+    declared = first.union(namespace.get("__annotations__", ()))
+    return {name: value for name, value in found.items() if name in declared}

@@ -58,7 +58,8 @@ class Run:
     and `centers.npy` (best epoch on validation), `last.ckpt` (to go on from), `predictions.parquet` (a row a test
     image), `features.npy`, `architecture.json`, `notebook.ipynb` (executed), and, last of all, `metrics.json`.
     Of an identity run, `verification.parquet` (a row a pair of images of people held out, if there are any) stands in
-    place of predictions and features.
+    place of predictions and features. In a run that its user stopped before its last epoch, `stopped.json` stands in
+    place of `metrics.json` and says after which.
 
     Args:
         study, name: the folder is `runs/<study>/<name>`.
@@ -71,7 +72,7 @@ class Run:
         self.folder = self.root / "runs" / study / name
 
     def __repr__(self) -> str:
-        return f"Run({self.study!r}, {self.name!r}, {'finished' if self.finished else 'unfinished'})"
+        return f"Run({self.study!r}, {self.name!r}, {self.status})"
 
     def path(self, name: str) -> Path:
         return self.folder / name
@@ -86,11 +87,34 @@ class Run:
         """Whether the run is complete: `metrics.json` is written last."""
         return self.path("metrics.json").is_file()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether its user stopped the training early: evaluated as it stood, but not finished."""
+        return self.path("stopped.json").is_file()
+
+    @property
+    def status(self) -> str:
+        """One of "finished", "unfinished" and "stopped after epoch k of n"."""
+        if self.stopped:
+            return "stopped after epoch {stopped_after} of {epochs}".format(**self.read_json("stopped.json"))
+        return "finished" if self.finished else "unfinished"
+
+    @property
+    def measured(self) -> dict:
+        """What the evaluation measured: `metrics.json`, or `stopped.json` of a run that was stopped early."""
+        return self.read_json("stopped.json" if self.stopped else "metrics.json")
+
+    def forget_evaluation(self) -> None:
+        """Remove what was evaluated when the run was stopped: its weights are about to change."""
+        for name in ("stopped.json", "predictions.parquet", "features.npy", "verification.parquet"):
+            self.path(name).unlink(missing_ok=True)
+
     def require(self, name: str) -> Path:
         """Path of a file that a finished run has; `InputError` where it does not."""
         if not self.path(name).is_file():
+            why = f"was {self.status}" if self.stopped else "has not finished"
             raise InputError(
-                f"expected {name} in run {self.study}/{self.name}, found none: the run has not finished; "
+                f"expected {name} in run {self.study}/{self.name}, found none: the run {why}; "
                 "run it with 03_fine_tune or `make study`"
             )
         return self.path(name)

@@ -34,6 +34,7 @@ class Study:
             given), `file` (has to be given), or `identity`, which is the study's own pre-training run.
         identity: run parameters of that pre-training (on top of `parameters`).
         threads: CPU threads of one run; several runs share the machine.
+        runs_per_gpu: runs that share a GPU: the paper's batch of 36 does not fill one.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Study:
     weights: dict = field(default_factory=dict)
     identity: dict = field(default_factory=dict)
     threads: int = 1
+    runs_per_gpu: int = 1
 
     @property
     def identity_weights(self) -> str:
@@ -196,6 +198,9 @@ def load(name: str, root: Path) -> Study:
         value = content.get(key, [0])
         if not isinstance(value, list) or not value or not all(type(item) is int and item >= 0 for item in value):
             raise InputError(f"experiments/{name}.yaml: {key} must be a list such as [1, 2], found {value!r}")
+    share = content.get("runs_per_gpu", 1)
+    if type(share) is not int or share < 1:
+        raise InputError(f"experiments/{name}.yaml: runs_per_gpu must be a whole number from 1, found {share!r}")
     for group in ("parameters", "pretrained", "scratch", "identity"):
         check_names(content.get(group, {}))
     for key in ("variants", "settings"):

@@ -1,6 +1,7 @@
 """The benchmarks run, compare like with like and record what they measured on."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -23,7 +24,23 @@ bench_audit = benchmark("bench_audit")
 bench_figures = benchmark("bench_figures")
 bench_loss = benchmark("bench_loss")
 bench_freeze = benchmark("bench_freeze")
-bench_input = benchmark("bench_input")
+bench_input = sys.modules["bench_input"] = benchmark("bench_input")
+bench_manifest = benchmark("bench_manifest")
+bench_train = benchmark("bench_train")
+
+
+class Here:  # a process of its own costs seconds, and measures nothing here
+    def __init__(self, processes):
+        assert processes == 1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def apply(self, function, arguments):
+        return function(*arguments)
 
 
 def test_quick_run_writes_its_table(tmp_path, capsys):
@@ -61,19 +78,6 @@ def test_both_recipes_are_the_same_loss(name, size):
 
 
 def test_freezing_is_measured_in_turns(tmp_path, capsys, monkeypatch):
-    class Here:  # a process of its own costs seconds, and measures nothing here
-        def __init__(self, processes):
-            assert processes == 1
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def apply(self, function, arguments):
-            return function(*arguments)
-
     monkeypatch.setattr(bench_freeze.multiprocessing, "get_context", lambda kind: type("Context", (), {"Pool": Here}))
     table = bench_freeze.main(["--quick", "--csv", str(tmp_path / "table.csv")])
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "table.csv"), table)
@@ -116,6 +120,44 @@ def test_an_audit_is_measured_in_its_parts(tmp_path, capsys):
     assert (table["wall_s"] > 0).all()
     assert bench_audit.main([]) is None
     assert "give the folder of FER+ with --data" in capsys.readouterr().out
+
+
+def test_reading_lists_is_measured_beside_pandas(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(bench_manifest.multiprocessing, "get_context", lambda kind: type("Context", (), {"Pool": Here}))
+    table = bench_manifest.main(["--quick", "--csv", str(tmp_path / "table.csv")])
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "table.csv"), table)
+    assert table["way"].tolist() == ["manifest", "pandas"] and set(table["rows"]) == {440}
+    assert (table[["wall_s", "processor_s", "peak_gib"]] > 0).all(axis=None)
+    assert "peak_gib" in capsys.readouterr().out
+
+
+def test_made_up_lists_are_affectnets(tmp_path):
+    bench_manifest.write_lists(tmp_path, bench_manifest.QUICK)
+    manifest = bench_manifest.datasets.read_affectnet(tmp_path, check_images=False)
+    assert manifest["split"].value_counts().to_dict() == {"train": 400, "validation": 40}
+    assert set(manifest["label"]) == set(range(8)) and manifest["box_width"].ge(50).all()
+    landmarks = pd.read_csv(tmp_path / "validation.csv")["facial_landmarks"].str.split(";")
+    assert set(landmarks.map(len)) == {136} and sum(bench_manifest.LISTS.values()) == 291_651
+
+
+def test_training_is_measured_against_the_plain_recipe_and_its_floors(tmp_path, capsys, monkeypatch):
+    # A process of its own costs seconds, and measures nothing here.
+    monkeypatch.setattr(bench_train, "together", lambda count, recipe, arguments: [recipe(*arguments)] * count)
+    table = bench_train.main(["--quick", "--csv", str(tmp_path / "table.csv")])
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "table.csv"), table, check_dtype=False)
+    plain, ours = table.iloc[0], table.iloc[1]
+    assert (plain.recipe, ours.recipe, ours.architecture) == ("plain", "ours", "resnet14") and plain.speedup == 1
+    assert ours.speedup == pytest.approx(ours.images_per_s / plain.images_per_s)
+    assert (table["input_wait"].between(0, 1)).all() and (table["peak_gib"] > 0).all()
+    assert 0 < ours.arithmetic_ms < ours.step_ms and 0 < ours.traffic_ms < ours.step_ms
+    assert "speedup" in capsys.readouterr().out
+
+
+def test_traffic_counts_what_each_operation_reads_and_writes():
+    values = torch.zeros(100)
+    with bench_train.Traffic() as traffic:
+        (values.view(10, 10) + 1).relu_()  # the view moves nothing; then 100 read, 100 written, twice
+    assert traffic.moved == 4 * 400
 
 
 def test_the_made_up_study_has_every_run_and_is_read_as_one(tmp_path):

@@ -223,6 +223,81 @@ def test_runs_that_cannot_be_compared_are_refused(runs, message):
         paper.beside_published(runs)
 
 
+def test_a_metric_that_one_seed_lacks_is_no_mean_over_the_others():
+    runs = make_runs([10], seeds=(0, 1, 2))
+    runs.loc[1, "kappa"] = np.nan
+    row = paper.beside_published(runs, models=[10]).iloc[0]
+    assert np.isnan([row[f"kappa{end}"] for end in ("", "_low", "_high")]).all() and row["accuracy"] > 0
+
+
+# ---- paired claims
+
+
+def make_predictions(runs, shares, images=40):
+    """Each run as many images right as its model's share says, the same images first."""
+    targets = np.repeat(np.arange(8), images)
+    tables = []
+    for run in runs.itertuples():
+        right = np.tile(np.arange(images) / images < shares[run.model] + 0.02 * run.seed, 8)
+        table = pd.DataFrame({"run": run.run, "image": [f"{n:03d}" for n in range(len(targets))], "label": targets})
+        table[[f"p_{name}" for name in EXPRESSIONS]] = np.eye(8)[np.where(right, targets, (targets + 1) % 8)]
+        tables.append(table.sample(frac=1, random_state=run.seed))
+    return pd.concat(tables, ignore_index=True)
+
+
+SHARES = {6: 0.3, 8: 0.6, 10: 0.6}
+
+
+def test_claims_over_seeds_with_gaps():
+    runs = make_runs([6, 8, 10], seeds=(0, 1, 2))
+    predictions = make_predictions(runs, SHARES)
+    there = runs[runs["run"] != "model6-seed1"]
+    tests = paper.paired_tests(predictions, there)
+    assert len(tests) == 9 and tests["difference"].isna().sum() == 2 and set(tests["seed"]) == {0, 1, 2}
+    assert tests["difference"].dropna().round(9).tolist() == pytest.approx([0.3] * 4 + [0.0] * 3)
+    np.testing.assert_allclose(tests["p_holm"], metrics.holm(tests["p_value"]))
+    claims = paper.paired_claims(predictions, there)
+    assert claims[["seeds", "seeds_missing"]].values.tolist() == [[2, 1], [2, 1], [3, 0]]
+    assert claims["difference"].tolist() == pytest.approx([0.3, 0.3, 0.0])
+    np.testing.assert_allclose(claims["p_holm"], metrics.holm(claims["p_value"]))
+    first, second, third = claims["verdict"]
+    assert (
+        "weighted softmax did better than softmax here" in first
+        and "2 of 3 seeds" in first
+        and "3 comparisons" in first
+    )
+    assert "there is no difference" in third and "not told from noise" in third
+    printed = paper.printed_claims(claims)
+    assert printed["Seeds of that sign"].tolist() == ["2 of 2 (1 missing)"] * 2 + ["0 of 3"]
+    assert paper.printed_tests(tests)["Macro recall"].tolist()[1] == "–"
+    assert "nan" not in printed.to_string() + paper.printed_tests(tests).to_string()
+    whole = paper.paired_claims(predictions, runs)["verdict"]
+    assert "weighted softmax is better than softmax (+30.0 points" in whole[0]
+
+
+def test_planned_models_and_seeds_that_were_not_run_stay_as_rows():
+    runs = make_runs([6, 8])
+    predictions = make_predictions(runs, SHARES)
+    assert len(paper.paired_claims(predictions, runs)) == 1
+    claims = paper.paired_claims(predictions, runs, models=[6, 8, 10], seeds=[0, 1])
+    assert claims["seeds"].tolist() == [1, 0, 0] and claims["seeds_missing"].tolist() == [1, 2, 2]
+    assert (
+        "nothing can be said" in claims["verdict"][1]
+        and paper.printed_claims(claims)["p, Holm"].tolist()[1:] == ["–"] * 2
+    )
+    assert len(paper.paired_tests(predictions, runs, [6, 8, 10], [0, 1])) == 6
+
+
+def test_runs_on_other_images_are_no_pair():
+    runs = make_runs([6, 8])
+    predictions = make_predictions(runs, SHARES)
+    predictions.loc[predictions["run"] == "model8-seed0", "image"] += "x"
+    with pytest.raises(
+        InputError, match="same test images for model6-seed0 and model8-seed0, found 320 and 320 of which 0"
+    ):
+        paper.paired_claims(predictions, runs)
+
+
 # ---- files
 
 
@@ -255,7 +330,5 @@ def test_markdown_escapes_and_aligns():
 
 
 def test_tables_need_no_torch():
-    code = (
-        "import sys, fer_utils.paper, fer_utils.metrics; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
-    )
+    code = "import sys, fer_utils.comparing; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -129,3 +129,16 @@ def test_files_are_whole_or_not_at_all(tmp_path):
 def test_outside_a_checkout_says_so(tmp_path):
     with pytest.raises(InputError, match="expected a folder inside the study's checkout"):
         runs.project_root(tmp_path)
+
+
+def test_notebook_parameters_when_all_cells_run_again():
+    """What later cells defined in the first pass is no parameter; a new declaration in the parameters cell is one."""
+    namespace = {"loss": "softmax"}
+    assert runs.notebook_parameters(namespace) == {"loss": "softmax"}
+    namespace |= {
+        "metrics": {"accuracy": 0.5},
+        "loss": "focal",
+        "epoch": 3,
+        "__annotations__": {"loss": str, "epoch": int},
+    }
+    assert runs.notebook_parameters(namespace) == {"loss": "focal", "epoch": 3}

@@ -15,23 +15,31 @@ def class_table(manifest: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
         images: `fer_utils.audit.images.measure_images` of it.
 
     Returns:
-        DataFrame: `expression`, `images` (of the training split), `weight` (Eq. 6, W_c = N_min / N_c, N_min being the
-        smallest class that has images; 0 for a class without), and, over the readable images of all splits,
-        `brightness` (mean grey level, 0–255) and `contrast` (mean standard deviation within an image).
+        DataFrame: `expression`, `images` and `weight` of the training split (`weight_table`), and, over the readable
+        images of all splits, `brightness` (mean grey level, 0–255) and `contrast` (mean standard deviation within an
+        image).
     """
-    counts = class_counts(manifest, "train")
+    pixels = images.groupby("label")[["mean", "std"]].mean().reindex(range(len(EXPRESSIONS)))
+    return weight_table(class_counts(manifest, "train")).assign(brightness=pixels["mean"], contrast=pixels["std"])
+
+
+def weight_table(counts) -> pd.DataFrame:
+    """The weights of Eq. 6, W_c = N_min / N_c, N_min being the smallest class that has images; 0 for a class without.
+
+    Args:
+        counts: (8,) images per class.
+
+    Returns:
+        DataFrame, a row a class: `expression`, `images`, `weight`.
+
+    Example:
+        >>> weight_table([8, 0, 0, 0, 0, 0, 4, 2])["weight"].tolist()
+        [0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 1.0]
+    """
+    counts = np.asarray(counts)
     smallest = counts[counts > 0].min(initial=counts.max())
     weights = np.divide(smallest, counts, out=np.zeros(len(counts)), where=counts > 0)
-    pixels = images.groupby("label")[["mean", "std"]].mean().reindex(range(len(EXPRESSIONS)))
-    return pd.DataFrame(
-        {
-            "expression": EXPRESSIONS,
-            "images": counts,
-            "weight": weights,
-            "brightness": pixels["mean"],
-            "contrast": pixels["std"],
-        }
-    )
+    return pd.DataFrame({"expression": EXPRESSIONS, "images": counts, "weight": weights})
 
 
 def effective_images(counts) -> float:

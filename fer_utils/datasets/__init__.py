@@ -29,6 +29,7 @@ _HOMES = {
     "read_rafdb": "rafdb",
     "read_synthetic": "synthetic",
     "recognise": "recognition",
+    "remembered_checks": "remembering",
     "sample_people": "identities",
 }
 _READERS = {

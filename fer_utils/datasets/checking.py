@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from fer_utils.datasets.images import fingerprint, image_opener
 from fer_utils.datasets.manifest import check_manifest
+from fer_utils.datasets.remembering import recall, remember
 from fer_utils.errors import InputError
 
 ON_BAD_IMAGE = ("raise", "skip")
@@ -55,8 +56,9 @@ def open_images(table: pd.DataFrame, lists: Mapping, on_bad_image: str, remedy: 
     def open_batch(places) -> list[str | InputError]:
         return [_attempt(load, names[place]) for place in places]
 
-    hashes = np.full(len(table), None, dtype=object)
-    todo, names = np.flatnonzero(~absent).tolist(), table["image"].tolist()
+    hashes = recall(table)
+    known = hashes.astype(bool)
+    todo, names = np.flatnonzero(~absent & ~known).tolist(), table["image"].tolist()
     batches = [todo[start : start + _BATCH] for start in range(0, len(todo), _BATCH)]
     bar = tqdm(total=len(todo), desc="images", disable=None, delay=1, leave=False)
     pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1))  # decoders let go of the interpreter's lock
@@ -69,7 +71,9 @@ def open_images(table: pd.DataFrame, lists: Mapping, on_bad_image: str, remedy: 
                 elif on_bad_image == "raise":
                     raise InputError(f"{_where(table, place, lists, '{} row {}: ')}{result}") from result
 
-    good = np.array([value is not None for value in hashes])
+    good = hashes.astype(bool)
+    if not known[good].all():
+        remember(table, hashes)
     if not good.any():
         raise InputError(
             f"expected readable images at {table.attrs['root']}, found {len(good)} listed and none of them readable; "

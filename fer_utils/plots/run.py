@@ -1,43 +1,13 @@
-"""One run: its learning curves, its confusion matrix, its features."""
+"""One run: its confusion matrix, its features."""
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from fer_utils.errors import InputError
 from fer_utils.expressions import COLORS, EXPRESSIONS
 from fer_utils.plots.confusion import plot_confusion
 from fer_utils.plots.style import COLUMN_WIDTH, PAGE_WIDTH, new_figure, style
-
-
-@style()
-def figure_run_curves(history: pd.DataFrame, title: str = "") -> Figure:
-    """Losses (left) and validation accuracy and macro F1 (right) of one run over its epochs.
-
-    Args:
-        history: the run's `history.csv`.
-        title: above the panels.
-
-    >>> columns = ["train_loss", "validation_loss", "validation_accuracy", "validation_f1"]
-    >>> figure = figure_run_curves(pd.DataFrame({"epoch": [1, 2], **dict.fromkeys(columns, [0.25, 0.5])}))
-    >>> figure.axes[1].lines[0].get_ydata().tolist()
-    [25.0, 50.0]
-    """
-    figure = new_figure(PAGE_WIDTH, 2.4)
-    losses, scores = figure.subplots(1, 2)
-    for ax, scale, curves, label in (
-        (losses, 1, {"train_loss": "training", "validation_loss": "validation"}, "loss"),
-        (scores, 100, {"validation_accuracy": "accuracy", "validation_f1": "macro F1"}, "validation (%)"),
-    ):
-        for (column, name), line in zip(curves.items(), ("-", "--"), strict=True):
-            ax.plot(history["epoch"], scale * history[column], line, marker="o", markersize=3, label=name)
-        ax.set(xlabel="epoch", ylabel=label)
-        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        ax.legend()
-    figure.suptitle(title, fontsize=8, x=0.01, ha="left")
-    return figure
 
 
 @style()

@@ -5,6 +5,8 @@ from pathlib import Path
 import matplotlib.style
 from matplotlib.figure import Figure
 
+from fer_utils.plots.showing import ShownFigure
+
 STYLE_FILE = Path(__file__).parents[1] / "fer.mplstyle"
 COLUMN_WIDTH = 3.5  # inches
 PAGE_WIDTH = 7.16
@@ -48,7 +50,7 @@ def new_figure(width: float = COLUMN_WIDTH, height: float = 2.4) -> Figure:
     >>> new_figure(3.5, 2).get_size_inches().tolist()
     [3.5, 2.0]
     """
-    return Figure(figsize=(width, height))
+    return ShownFigure(figsize=(width, height))
 
 
 def marker_size(loss: str, size: float = 4.0) -> float:

@@ -44,10 +44,8 @@ def plot_variants(
             ax.plot(part, [place] * len(part), marker, color=color, markersize=4, linestyle="none", zorder=3)
         ax.plot([100 * own[metric].mean()] * 2, [place - 0.3, place + 0.3], color=MEAN, linewidth=1.4, zorder=2)
         if len(own) < seeds:
-            ax.annotate(
-                f"{len(own)} of {seeds} seeds", (1, place), xycoords=("axes fraction", "data"), ha="right", va="center",
-                fontsize="small",
-            )  # fmt: skip
+            text = f"{len(own)} of {seeds}\nseeds"
+            ax.annotate(text, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize="small")
     if reference in variants:
         mean = 100 * runs.loc[runs["variant"] == reference, metric].mean()
         ax.axvline(mean, color=MEAN, linewidth=0.7, linestyle=":", zorder=1)

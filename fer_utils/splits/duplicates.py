@@ -130,4 +130,4 @@ def _aligned(hashes, splits) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(
             f"expected one pixel hash for each of {len(splits)} rows, found {len(hashes)}; hash the same manifest"
         )
-    return hashes, splits
+    return pd.factorize(hashes)[0], splits  # numbers, which np.isin sorts; texts it would compare one with all

@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import torch
+import torch.distributed as dist
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Sampler
 
-from fer_utils import batch_crops, datasets, transforms
+from fer_utils import augmentation, batch_crops, datasets, transforms
+from fer_utils.losses.distributed import processes
 from fer_utils.runs import RunParameters
 
 
@@ -37,26 +39,54 @@ class SeededSampler(Sampler):
         yield from zip(order.tolist(), seeds.tolist(), strict=True)
 
 
+class SharedBatches(Sampler):
+    """The share of one process in the batches that a single process would make of `sampler`.
+
+    A last batch with less than two images for each process is left out: one image has no variance to normalise by.
+    """
+
+    def __init__(self, sampler: Sampler, batch_size: int, process: int, processes: int):
+        self.sampler, self.batch_size, self.process, self.processes = sampler, batch_size, process, processes
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.sampler), self.batch_size)
+        return whole + (rest >= 2 * self.processes)
+
+    def __iter__(self):
+        keys = list(self.sampler)
+        for number in range(len(self)):
+            batch = keys[number * self.batch_size : (number + 1) * self.batch_size]
+            yield batch[_share(len(batch), self.process, self.processes)]
+
+
+def _share(count: int, process: int, processes: int) -> slice:
+    return slice(process * count // processes, (process + 1) * count // processes)
+
+
 class PackedBatches(datasets.FaceDataset):
     """A packed manifest by the batch: uint8 images (N, C, S, S) as packed, their crops (N, 5), and the targets.
 
-    Keys are those of `FaceDataset`: pairs (index, seed) for random crops, indices alone for the centre.
+    Keys are those of `FaceDataset`: pairs (index, seed) for random crops, indices alone for the centre. With `strong`,
+    random crops come with the changes (N, 7) of `augmentation.random_changes` besides.
     """
 
-    def __init__(self, manifest: pd.DataFrame, crop_scale: tuple[float, float], target: str, classes=None):
+    def __init__(
+        self, manifest: pd.DataFrame, crop_scale: tuple[float, float], target: str, classes=None, strong: bool = False
+    ):
         super().__init__(manifest, target=target, classes=classes)
-        self.crop_scale, self.in_memory = crop_scale, self._images.in_memory
+        self.crop_scale, self.strong, self.in_memory = crop_scale, strong, self._images.in_memory
         self._targets = torch.as_tensor(self.targets)
 
-    def __getitems__(self, keys: list) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        side = self.manifest.attrs["pack"]["size"]
+    def __getitems__(self, keys: list) -> tuple[torch.Tensor, ...]:
+        side, changes = self.manifest.attrs["pack"]["size"], ()
         if isinstance(keys[0], tuple):
             indices, seeds = map(list, zip(*keys, strict=True))
             crops = batch_crops.random_crops(seeds, side, self.crop_scale)
+            changes = (augmentation.random_changes(seeds),) if self.strong else ()
         else:
             indices, crops = list(keys), batch_crops.centre_crops(len(keys), side, round(side * 224 / 256))
         images = torch.from_numpy(self._images.batch(indices)).permute(0, 3, 1, 2)
-        return images, crops, self._targets[indices]
+        return images, crops, self._targets[indices], *changes
 
 
 class AheadLoader(DataLoader):
@@ -92,8 +122,10 @@ class ExpressionData(LightningDataModule):
         crop_scale = (params.crop_scale_min, 1.0)
         # Soft targets are for training alone: selection and every metric are those of the labels.
         target = "votes" if params.label_mode == "probability" else params.target
-        augmentation = transforms.train_transform(params.image_size, crop_scale)
-        self.train = self._dataset(manifest, "train", augmentation, target=target)
+        training = transforms.train_transform(params.image_size, crop_scale)
+        if params.augmentation == "strong":
+            training.transforms.append(augmentation.RandomChange())
+        self.train = self._dataset(manifest, "train", training, target=target)
         evaluation = transforms.evaluation_transform(params.image_size)
         self.validation = self._dataset(manifest, "validation", evaluation, self.train.classes)
         if params.target == "subject":  # people who are no class of the training's: they are compared with each other
@@ -110,7 +142,8 @@ class ExpressionData(LightningDataModule):
             return None
         target = target or self.params.target
         if "pack" in manifest.attrs:
-            return PackedBatches(rows, (self.params.crop_scale_min, 1.0), target, classes)
+            strong = self.params.augmentation == "strong"
+            return PackedBatches(rows, (self.params.crop_scale_min, 1.0), target, classes, strong)
         return datasets.FaceDataset(rows, transform, target, classes)
 
     def _loader(self, dataset, **options) -> DataLoader:
@@ -123,23 +156,39 @@ class ExpressionData(LightningDataModule):
         return AheadLoader(dataset, num_workers=workers, pin_memory=pinned, collate_fn=collate, **options)
 
     def on_after_batch_transfer(self, batch, _):
-        return _cropped(self._crop, batch) if len(batch) == 3 else batch
+        return _cropped(self._crop, batch) if len(batch) > 2 else batch
 
     def train_dataloader(self) -> DataLoader:
         size = self.params.batch_size
+        sampler = SeededSampler(len(self.train), self.params.seed)
+        if processes() > 1:
+            return self._loader(self.train, batch_sampler=SharedBatches(sampler, size, dist.get_rank(), processes()))
         # A last batch of one image has no variance for batch normalisation.
         return self._loader(
             self.train,
             batch_size=size,
-            sampler=SeededSampler(len(self.train), self.params.seed),
+            sampler=sampler,
             drop_last=len(self.train) % size == 1,
         )
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader(self.validation, batch_size=256)
+        options = {"batch_size": evaluation_batch(self.params.image_size)}
+        if processes() > 1:
+            count = len(self.validation)
+            options["sampler"] = range(count)[_share(count, dist.get_rank(), processes())]
+        return self._loader(self.validation, **options)
 
     def predict_dataloader(self) -> DataLoader:
-        return self._loader(self.test, batch_size=256)
+        return self._loader(self.test, batch_size=evaluation_batch(self.params.image_size))
+
+
+def evaluation_batch(image_size: int) -> int:
+    """Images that are evaluated at once: 256, or as many as take the memory of 256 at 224 pixels.
+
+    >>> evaluation_batch(96), evaluation_batch(448)
+    (256, 64)
+    """
+    return max(1, min(256, 256 * 224**2 // image_size**2))
 
 
 def _as_it_is(batch):
@@ -147,5 +196,6 @@ def _as_it_is(batch):
 
 
 def _cropped(crop: batch_crops.CropBatch, batch: tuple) -> tuple[torch.Tensor, torch.Tensor]:
-    images, crops, targets = batch
-    return crop.to(images.device)(images, crops), targets
+    images, crops, targets, *changes = batch
+    images = crop.to(images.device)(images, crops)
+    return augmentation.change(images, *changes) if changes else images, targets

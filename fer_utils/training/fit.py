@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import signal
 import warnings
 from collections.abc import Callable
@@ -12,17 +11,21 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as lightning
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 
-from fer_utils import datasets, losses, metrics, models
+from fer_utils import datasets, losses, models
 from fer_utils.datasets import class_counts, read_manifest, write_manifest
 from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
 from fer_utils.files import replaced
+from fer_utils.frontend import in_headless_kernel
 from fer_utils.runs import Run, RunParameters, located, parameters
+from fer_utils.scoring import score
+from fer_utils.training import processes
 from fer_utils.training.data import ExpressionData
 from fer_utils.training.module import ExpressionModule
 from fer_utils.training.preparing import pack_if_asked, prepare_manifest
-from fer_utils.training.record import Record
+from fer_utils.training.record import Abandoned, Record, image_counts
 from fer_utils.training.verifying import verify_strangers
 from fer_utils.weights import load_pretrained, load_weights
 
@@ -35,7 +38,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 def fit(
-    params: RunParameters | dict, root: str | None = None, on_epoch: Callable[[pd.DataFrame], None] | None = None
+    params: RunParameters | dict,
+    root: str | None = None,
+    on_epoch: Callable[[pd.DataFrame], None] | None = None,
+    stop: Callable[[], str] | None = None,
 ) -> Run:
     """Train, select on validation, evaluate once on test, and leave a complete run folder.
 
@@ -46,39 +52,47 @@ def fit(
         params: run parameters, or a dict of them (strict: see `fer_utils.runs.parameters`).
         root: the study's checkout; default: the one around the working directory.
         on_epoch: called after each epoch with the history so far.
+        stop: asked at each batch whether to go on, "", or to end, "after_epoch" or "now". After the epoch the run is
+            evaluated as it stands, but is not finished (`Run.stopped`): the same call trains the epochs that are left.
 
     Returns:
-        The finished `Run`.
+        The finished `Run`, or the stopped one.
 
     Raises:
         InputError: for bad parameters or data, or where the folder holds a run with other parameters.
-        Interrupted: after Ctrl-C; nothing but the current epoch is lost.
+        Interrupted: after Ctrl-C or `stop() == "now"`; nothing but the current epoch is lost.
     """
     params = parameters(params) if isinstance(params, dict) else params.resolve()
     run = Run(params.study, params.run, root)
     with run.locked():
         run.check_same(params)
         if not run.finished:
-            _complete(run, params, on_epoch)
+            _complete(run, params, Record(run, params.selection, on_epoch, stop))
     return run
 
 
-def _complete(run: Run, params: RunParameters, on_epoch: Callable[[pd.DataFrame], None] | None) -> None:
+def _complete(run: Run, params: RunParameters, record: Record) -> None:
     manifest = _manifest(run, params)
     if params.threads:
         torch.set_num_threads(params.threads)
     module = build(params, manifest, run.root)
-    record = Record(run, params.selection, on_epoch)
-    trainer = _trainer(params, record)
+    if params.compile:
+        module.network.compile()
+    trainer = make_trainer(params, record)
     data = ExpressionData(pack_if_asked(manifest, params, run.root), params)
     if not run.begun:
         write_manifest(manifest, run.path("manifest.parquet"))
         on_gpu = trainer.strategy.root_device.type == "cuda"
         run.start(params, torch.cuda.get_device_name() if on_gpu else "cpu")
+    run.forget_evaluation()
     last = run.path("last.ckpt")
     with _interruptible(run, params.epochs):
-        trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
-    load_weights(module.network, run.path("best.safetensors"))
+        if processes.is_wanted(params):
+            processes.check_shares(params, len(data.validation))
+            processes.train(run, params, record)
+        else:
+            trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+    load_weights(module.evaluated, run.path("best.safetensors"))
     pretrained = {**module.pretrained, "source": Path(params.weights).name}
     run.write_json(
         "architecture.json", {**models.describe(module.network, params.image_size), "pretrained": pretrained}
@@ -94,20 +108,34 @@ def _complete(run: Run, params: RunParameters, on_epoch: Callable[[pd.DataFrame]
             results |= verify_strangers(data.test.manifest, features, run, seed=params.data_seed)
         else:
             results |= _evaluate(data.test.manifest, probabilities, features, run)
-    splits = manifest["split"].value_counts()
+    done = len(record.history)
+    stopped = {"stopped_after": done, "epochs": params.epochs} if done < params.epochs else {}
     run.write_json(
-        "metrics.json",
+        "stopped.json" if stopped else "metrics.json",
         {
+            **stopped,
             "best_epoch": record.best["epoch"],
-            **{f"{split}_images": int(splits.get(split, 0)) for split in ("train", "validation", "test")},
             "collapsed": any(row.get("collapsed", False) for row in record.history),
-            "leaks_removed": int(manifest.attrs.get("leaks_removed") or 0),
-            "bad_images": int(manifest.attrs.get("bad_images", {}).get("count", 0)),
-            **({"dropped_images": sum(manifest.attrs["dropped"].values())} if "dropped" in manifest.attrs else {}),
+            **image_counts(manifest),
             "seconds": round(sum(row["seconds"] for row in record.history), 1),
             **results,
         },
     )
+
+
+def train_process(run: Run, params: RunParameters) -> None:
+    """Train a run that has begun as one process of several (`fer_utils.training.processes`)."""
+    manifest = _manifest(run, params)
+    if params.threads:
+        torch.set_num_threads(params.threads)
+    module = build(params, manifest, run.root)
+    if params.compile:
+        module.network.compile()
+    trainer = make_trainer(params, Record(run, params.selection))
+    data = ExpressionData(pack_if_asked(manifest, params, run.root), params)
+    last = run.path("last.ckpt")
+    with quiet():
+        trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
 
 
 def _manifest(run: Run, params: RunParameters) -> pd.DataFrame:
@@ -143,6 +171,8 @@ def build(params: RunParameters, manifest: pd.DataFrame, root: Path) -> Expressi
         logit_scale=params.logit_scale,
     )
     models.freeze_stages(network, params.frozen_stages)
+    if processes.is_one() and params.device != "cpu" and torch.cuda.is_available():
+        processes.synchronise_batch_norms(network)
     loss = losses.make_loss(
         params.loss,
         counts,
@@ -166,43 +196,38 @@ def build(params: RunParameters, manifest: pd.DataFrame, root: Path) -> Expressi
     return ExpressionModule(network.to(memory_format=torch.channels_last), loss, params, report)
 
 
-def _trainer(params: RunParameters, record: Record) -> lightning.Trainer:
+def make_trainer(params: RunParameters, callback: lightning.Callback) -> lightning.Trainer:
+    """Lightning's trainer, of the device, precision and epochs that `params` ask for."""
     if params.device == "cuda" and not torch.cuda.is_available():
         raise InputError("expected a CUDA device (device='cuda'), found none; use device='auto' or 'cpu'")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    with _quiet():
+    where = {"devices": 1}
+    if processes.is_one():
+        where = {"devices": processes.devices(params), "num_nodes": params.num_nodes, "use_distributed_sampler": False}
+        where["strategy"] = DDPStrategy(broadcast_buffers=False)  # they are the same, or each process's own
+    with quiet():
         return lightning.Trainer(
             accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[params.device],
-            devices=1,
+            **where,
             precision=params.precision,
             max_epochs=params.epochs,
             accumulate_grad_batches=params.accumulate,
-            callbacks=[record],
+            callbacks=[callback],
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
-            enable_progress_bar=not _headless_kernel(),
+            enable_progress_bar=not in_headless_kernel(),
             num_sanity_val_steps=0,
         )
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet():
     """Without Lightning's advice that does not apply here, and its use of a deprecated piece of torch."""
     with warnings.catch_warnings():
         for advice in ("does not have many workers", "number of training batches", "in eval mode", "treespec"):
             warnings.filterwarnings("ignore", message=f".*{advice}")
         yield
-
-
-def _headless_kernel() -> bool:
-    """Whether a notebook runs without anyone watching (papermill, nbconvert), where a bar would fill the output."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    watched = ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG")
-    return hasattr(get_ipython(), "kernel") and not any(name in os.environ for name in watched)
 
 
 @contextlib.contextmanager
@@ -213,10 +238,11 @@ def _interruptible(run: Run, epochs: int):
     """
     handler = signal.getsignal(signal.SIGINT)
     try:
-        with _quiet():
+        with quiet():
             yield
-    except SystemExit:
-        signal.signal(signal.SIGINT, handler)
+    except (SystemExit, Abandoned) as end:
+        if isinstance(end, SystemExit):
+            signal.signal(signal.SIGINT, handler)
         done = len(pd.read_csv(run.path("history.csv"))) if run.path("last.ckpt").is_file() else 0
         raise Interrupted(f"stopped after epoch {done} of {epochs}; the same command goes on from there") from None
 
@@ -232,12 +258,4 @@ def _evaluate(test: pd.DataFrame, probabilities: np.ndarray, features: np.ndarra
         table.to_parquet(temporary, index=False)
     with replaced(run.path("features.npy")) as temporary:
         np.save(temporary, features)
-    results = metrics.evaluate(table["label"].to_numpy(), probabilities)
-    confusion = results.pop("confusion")
-    recalls = metrics.recall_per_class(confusion)
-    return {
-        **results,
-        "macro_recall": metrics.macro_recall(confusion),
-        **{f"recall_{name}": float(recall) for name, recall in zip(EXPRESSIONS, recalls, strict=True)},
-        "confusion": np.asarray(confusion).tolist(),
-    }
+    return score(table["label"].to_numpy(), probabilities)

@@ -23,9 +23,16 @@ def prepare_manifest(params: RunParameters, root: Path) -> pd.DataFrame:
 
     `box_margin` cuts the images to their face boxes, but for AffectNet's npy release, whose faces are cut already.
 
+    Files that an earlier run of this checkout has checked, and that have not changed, are not decoded for it again.
+
     Raises:
         InputError: where the data are not what was asked for.
     """
+    with datasets.remembered_checks(root / ".cache" / "checks"):
+        return _prepare(params, root)
+
+
+def _prepare(params: RunParameters, root: Path) -> pd.DataFrame:
     identity = params.target == "subject"
     if params.dataset == "synthetic":
         manifest = _drawn(params)

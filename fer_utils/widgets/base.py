@@ -4,23 +4,9 @@ import io
 from collections.abc import Callable
 
 import ipywidgets
-import pandas as pd
-from IPython.display import display
 from matplotlib.figure import Figure
 
-
-def live_figure(draw: Callable[[pd.DataFrame], Figure]) -> Callable[[pd.DataFrame], None]:
-    """A callback for `fit(on_epoch=…)` that shows `draw(history)` and redraws it in place, without flicker.
-
-    Args:
-        draw: history (a row an epoch) → Figure.
-    """
-    handle = display(display_id=True)
-
-    def update(history: pd.DataFrame) -> None:
-        handle.update(draw(history))
-
-    return update
+from fer_utils.plots import describe
 
 
 def explore(draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> ipywidgets.Widget:
@@ -35,7 +21,7 @@ def explore(draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> ipywi
     def update(_=None) -> None:
         figure, png = draw(**{name: control.value for name, control in controls.items()}), io.BytesIO()
         figure.savefig(png, format="png", dpi=80)  # a move of a slider must not wait
-        picture.value = png.getvalue()
+        picture.value, picture.tooltip = png.getvalue(), describe(figure)  # read aloud in the picture's place
 
     for control in controls.values():
         control.observe(update, "value")

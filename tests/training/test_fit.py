@@ -68,6 +68,19 @@ def test_a_finished_run_is_never_trained_again(finished):
         fit(tiny(epochs=4), root=finished.root)
 
 
+def assert_same_run(whole, resumed):
+    """Weights, centres, features, predictions and history alike, bit for bit."""
+    tensors, again = (load_file(run.path("best.safetensors")) for run in (whole, resumed))
+    assert tensors.keys() == again.keys() and all(torch.equal(tensors[name], again[name]) for name in tensors)
+    for name in ("centers.npy", "features.npy"):
+        assert whole.path(name).read_bytes() == resumed.path(name).read_bytes(), name
+    pd.testing.assert_frame_equal(*(pd.read_parquet(run.path("predictions.parquet")) for run in (whole, resumed)))
+    histories = [
+        pd.read_csv(run.path("history.csv")).drop(columns=["seconds", "input_wait"]) for run in (whole, resumed)
+    ]
+    pd.testing.assert_frame_equal(*histories, check_exact=True)
+
+
 @pytest.mark.parametrize("loss", [{}, {"center_update": "autograd"}, {"center_init": "normal"}])
 def test_an_interrupted_run_ends_at_the_same_numbers_bit_for_bit(loss, tmp_path, finished):
     whole = finished if not loss else fit(tiny(**loss), root=tmp_path / "whole")
@@ -79,15 +92,62 @@ def test_an_interrupted_run_ends_at_the_same_numbers_bit_for_bit(loss, tmp_path,
     with pytest.raises(Interrupted, match="stopped after epoch 2 of 3; the same command goes on from there"):
         fit(tiny(**loss), root=tmp_path, on_epoch=stop_after_two)
     resumed = fit(tiny(**loss), root=tmp_path)
-    tensors, again = (load_file(run.path("best.safetensors")) for run in (whole, resumed))
-    assert tensors.keys() == again.keys() and all(torch.equal(tensors[name], again[name]) for name in tensors)
-    for name in ("centers.npy", "features.npy"):
-        assert whole.path(name).read_bytes() == resumed.path(name).read_bytes(), name
-    pd.testing.assert_frame_equal(*(pd.read_parquet(run.path("predictions.parquet")) for run in (whole, resumed)))
-    histories = [
-        pd.read_csv(run.path("history.csv")).drop(columns=["seconds", "input_wait"]) for run in (whole, resumed)
-    ]
-    pd.testing.assert_frame_equal(*histories, check_exact=True)
+    assert_same_run(whole, resumed)
+
+
+def test_a_stopped_run_is_evaluated_says_so_and_goes_on_to_the_same_numbers(tmp_path, finished):
+    history = []
+    stopped = fit(
+        tiny(), root=tmp_path, on_epoch=history.append, stop=lambda: "after_epoch" if len(history) == 2 else ""
+    )
+    assert stopped.stopped and not stopped.finished
+    assert repr(stopped) == "Run('explore', 'first', stopped after epoch 2 of 3)"
+    measured = stopped.measured
+    assert (measured["stopped_after"], measured["epochs"]) == (2, 3) and measured["best_epoch"] <= 2
+    assert 0 <= measured["accuracy"] <= 1 and len(pd.read_parquet(stopped.path("predictions.parquet"))) == 16
+    with pytest.raises(InputError, match="metrics.json in run explore/first.* was stopped after epoch 2 of 3;"):
+        stopped.require("metrics.json")  # what the graph, the results and an export ask for
+    with pytest.raises(InputError, match="epochs: 3 → 2"):
+        fit(tiny(epochs=2), root=tmp_path)  # nor is it a run of two epochs
+    resumed = fit(tiny(), root=tmp_path, on_epoch=history.append)
+    assert [len(table) for table in history] == [1, 2, 3]  # the last epoch alone was left
+    assert resumed.finished and not resumed.stopped
+    assert_same_run(finished, resumed)
+    assert {path.name for path in resumed.folder.iterdir()} == {path.name for path in finished.folder.iterdir()}
+
+
+def test_a_run_ended_at_once_goes_on_after_its_last_whole_epoch(tmp_path, finished):
+    history = []
+    with pytest.raises(Interrupted, match="stopped after epoch 1 of 3; the same command goes on from there"):
+        fit(tiny(), root=tmp_path, on_epoch=history.append, stop=lambda: "now" if history else "")
+    assert_same_run(finished, fit(tiny(), root=tmp_path))
+
+
+def test_a_stop_in_the_last_epoch_is_a_finished_run(tmp_path):
+    assert fit(tiny(epochs=1), root=tmp_path, stop=lambda: "after_epoch").finished
+
+
+def test_a_run_goes_on_without_what_was_evaluated_when_it_stopped(tmp_path):
+    stopped = fit(tiny(), root=tmp_path, stop=lambda: "after_epoch")
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="stopped after epoch 2 of 3"):
+        fit(tiny(), root=tmp_path, on_epoch=interrupt)
+    left = {path.name for path in stopped.folder.iterdir()}
+    assert not left & {"stopped.json", "metrics.json", "predictions.parquet", "features.npy"}
+    assert stopped.status == "unfinished"
+
+
+def test_the_history_holds_the_recall_of_each_expression(finished):
+    history = pd.read_csv(finished.path("history.csv"))
+    recalls = history[[f"validation_recall_{name}" for name in EXPRESSIONS]]
+    manifest = datasets.read_manifest(finished.path("manifest.parquet"))
+    counts = manifest[manifest["split"] == "validation"]["label"].value_counts().reindex(range(8), fill_value=0)
+    assert recalls.isna().any().tolist() == (counts == 0).tolist()
+    right = (recalls.fillna(0).to_numpy() * counts.to_numpy()).sum(axis=1) / counts.sum()
+    assert right == pytest.approx(history["validation_accuracy"].to_numpy())  # recall × images = images right
 
 
 def test_an_interrupt_leaves_the_process_interruptible(tmp_path):

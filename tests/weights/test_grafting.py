@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fer_utils import models, weights
+from fer_utils.__main__ import main
 from fer_utils.errors import InputError
 
 
@@ -45,3 +46,10 @@ def test_what_cannot_be_grafted(resnet, tmp_path):
     with pytest.raises(InputError, match="expected"):
         weights.graft_gates(resnet[1], tmp_path / "x.safetensors", "se_resnet50")  # the file is a resnet14
     assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_the_command_line_names_what_it_wants(resnet, tmp_path, capsys):
+    assert main(["graft", str(resnet[1]), str(tmp_path / "se.pth")]) == 2
+    assert "expected a .safetensors file" in capsys.readouterr().err
+    assert main(["graft", str(tmp_path / "none"), str(tmp_path / "se.safetensors")]) == 2
+    assert "none" in capsys.readouterr().err
