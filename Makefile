@@ -17,7 +17,7 @@ help:
 	@echo "make app                      recognise faces in the browser, without code (07_recognise_faces through Voila)"
 	@echo "make test                     run the tests"
 	@echo "make test-browser             drive the notebooks in headless Chromium, minutes; pictures in .cache/browser"
-	@echo "make clean                    remove caches and .venv; runs/, results/ and figures/ stay"
+	@echo "make clean                    remove caches, packed images and .venv; runs/, results/ and figures/ stay"
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) bootstrap.py
@@ -47,5 +47,5 @@ test-browser: .venv/.installed
 	@$(RUN) -m pytest tests/browser -m browser
 
 clean:
-	rm -rf .venv .snakemake .pytest_cache .hypothesis .ruff_cache fer_utils.egg-info
+	rm -rf .venv .cache .snakemake .pytest_cache .hypothesis .ruff_cache fer_utils.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

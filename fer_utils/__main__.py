@@ -19,6 +19,9 @@ def main(arguments: list[str] | None = None) -> int:
     ):
         command = subparsers.add_parser(name, help=text, description=text)
         command.add_argument("study", help="name of a file in experiments/, without its ending")
+        if name == "collect":
+            text = "gather those that have finished, and leave gaps where the others are missing"
+            command.add_argument("--finished", action="store_true", help=text)
         if name == "run":
             command.add_argument("run", help="name of the run, as under runs/<study>/")
         if name in ("study", "run"):
@@ -47,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     command = subparsers.add_parser("recognise", help=text, description=text)
     command.add_argument("paths", nargs="+", metavar="PATH", help="pictures, or folders of pictures")
     command.add_argument("--run", default="", help="STUDY/RUN, or an exported file; default: what `make study` leaves")
-    command.add_argument("--out", default="runs/recognised", help="folder for faces.csv and faces.png, faces.pdf")
+    command.add_argument("--out", default="", help="folder for the CSV, manifest and figure; default: runs/recognised")
     command.add_argument(
         "--whole-picture", action="store_true", help="where no face is found, take the picture for one"
     )

@@ -20,7 +20,7 @@ ALL = "all"
 TWINS = (ALL, "with duplicates", "same picture, different labels")
 RULES = ("as it is", "equally many of each class", "a share of each class")
 PER_PAGE = 18
-_SIDE = 128  # pixels, of an image on a page
+_SIDE = 96  # pixels, of an image on a page
 
 
 def catalogue(manifest: pd.DataFrame, measured: pd.DataFrame | None = None) -> pd.DataFrame:

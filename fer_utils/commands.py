@@ -15,6 +15,7 @@ from fer_utils.errors import InputError, check_choice
 from fer_utils.lab import app, lab  # noqa: F401 (commands as well)
 from fer_utils.runs import Run, RunParameters, located, project_root
 
+COUNTS = ("seeds", "seeds_missing")
 STOPPED = "stopped: "  # begins the one line that says why; `study` finds it in the graph's log
 
 
@@ -117,19 +118,21 @@ def print_table(study: str, root: Path) -> None:
     folder = root / "figures" / study
     for path in sorted(folder.glob("table[56].csv")):
         beside = pd.read_csv(path)
-        ran = beside[beside["seeds"] > 0]
-        ours = (100 * ran[list(paper.METRICS)]).round(2).set_axis(list(paper.METRICS.values()), axis=1)
-        ours.insert(0, "loss", [paper.LOSSES[loss] for loss in ran["loss"]])
-        ours.insert(0, "pre-trained", ran["pretrained"].map({True: "yes", False: "no"}))
-        ours.insert(0, "model", ran["model"])
-        ours["paper's accuracy*"] = (100 * ran["accuracy_published"]).round(2)
-        print(f"\nTable {path.stem[-1]}, per cent. Ours: {', '.join(ran['ran'].unique())}\n")
-        print(ours.to_string(index=False))
+        ours = (100 * beside[list(paper.METRICS)]).round(2).set_axis(list(paper.METRICS.values()), axis=1)
+        ours.insert(0, "seeds", [f"{n} of {n + gone}" for n, gone in zip(*(beside[c] for c in COUNTS), strict=True)])
+        ours.insert(0, "loss", [paper.LOSSES[loss] for loss in beside["loss"]])
+        ours.insert(0, "pre-trained", beside["pretrained"].map({True: "yes", False: "no"}))
+        ours.insert(0, "model", beside["model"])
+        ours["paper's accuracy*"] = (100 * beside["accuracy_published"]).round(2)
+        ran = beside.loc[beside["seeds"] > 0, "ran"].unique()
+        print(f"\nTable {path.stem[-1]}, per cent. Ours: {', '.join(ran)}\n")
+        print(ours.to_string(index=False, na_rep="–"))
         print("\n* on AffectNet, 224 px, 283,651 training images: another task; compare the order of the losses")
     for path in folder.glob("variants.csv"):
         compared = pd.read_csv(path)
         numbers = ["macro_recall", "accuracy", "f1", "difference", "low", "high"]
         compared[numbers] = (100 * compared[numbers]).round(1)
+        compared["seeds"] = [f"{n} of {n + gone}" for n, gone in zip(*(compared[c] for c in COUNTS), strict=True)]
         print("\nPer cent, mean over seeds; difference of macro recall to the reference with its 95 % interval\n")
         print(compared[["setting", "variant", *numbers, "same_sign", "seeds", "collapsed"]].to_string(index=False))
     print(f"\nFigures and tables: {folder.relative_to(root)}/ (start with README.md)")
@@ -151,11 +154,14 @@ def run(study: str, run: str, data: str = "", weights: str = "") -> int:
     return 0
 
 
-def collect(study: str) -> int:
-    """Write `results/<study>/` from the study's finished runs."""
+def collect(study: str, finished: bool = False) -> int:
+    """Write `results/<study>/` from the study's runs, or from those that have finished: the others are gaps then."""
     root = project_root()
     plan = studies.load(study, root)
-    collecting.collect(plan, plan.names, root)
+    names = [name for name in plan.names if not finished or Run(study, name, root).finished]
+    if not names:
+        raise InputError(f"expected finished runs of {study!r}, found none; compute some: make study STUDY={study}")
+    collecting.collect(plan, names, root)
     return 0
 
 
@@ -212,19 +218,22 @@ def compare(a: str, b: str, metric: list[str]) -> int:
     return 0
 
 
-def recognise(paths: list[str], run: str = "", out: str = "runs/recognised", whole_picture: bool = False) -> int:
+def recognise(paths: list[str], run: str = "", out: str = "", whole_picture: bool = False) -> int:
     """Write `faces.csv` and a figure of the faces in pictures; say in a line each what could not be used."""
     from fer_utils import plots, recognising
 
-    recogniser = recognising.load_recogniser(run, project_root())
-    faces, notes, pictures = recognising.recognise_pictures(recognising.list_pictures(paths), recogniser, whole_picture)
+    root = project_root()
+    recogniser = recognising.load_recogniser(run, root)
+    files = recognising.list_pictures(paths)
+    faces, notes, pictures = recognising.recognise_pictures(files, recogniser, whole_picture)
     for note in notes:
         print(note, file=sys.stderr)
-    print(recogniser.limits().replace("**", ""))
-    path = recognising.write_faces(faces, Path(out) / "faces.csv")
-    print(f"\n{path}: {len(faces)} faces in {faces['file'].nunique()} pictures")
+    folder = Path(out) if out else root / "runs" / "recognised"
+    written = recognising.save_faces(faces, recogniser.margin, folder)
     if pictures:
-        print(*plots.save_figure(plots.figure_recognised(pictures), Path(out) / "faces"))
+        written += plots.save_figure(plots.figure_recognised(pictures), folder / "faces")
+    print(recogniser.limits().replace("**", ""))
+    print(f"\n{len(faces)} faces in {faces['file'].nunique()} of {len(files)} pictures: {', '.join(map(str, written))}")
     return 0 if pictures else 1
 
 

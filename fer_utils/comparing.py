@@ -85,7 +85,7 @@ def compare(a: str, b: str, root: Path, chosen=()) -> Comparison:
         metrics.verdict(
             row | {"p_value": row["p_holm"]},
             metric=chosen[0],
-            comparisons=table["case"].nunique(),
+            comparisons=max(1, table.loc[table["metric"] == chosen[0], "p_value"].count()),
             **claims[row["case"]],
         )
         for row in table[table["metric"] == chosen[0]].to_dict("records")

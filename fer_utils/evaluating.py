@@ -15,7 +15,7 @@ from fer_utils.runs import Run, located
 PROBABILITIES = [f"p_{name}" for name in EXPRESSIONS]
 ANY = "any"  # of the expressions
 MACRO = ("macro_recall", "f1", "auc_pr", "auc", "kappa_ovr", "alpha_ovr")  # count every class alike
-IMBALANCED = 2  # largest class over smallest, from which on a test set counts as unequal
+UNEQUAL = 2
 
 
 class Plane(NamedTuple):
@@ -70,26 +70,31 @@ def score_table(predictions: pd.DataFrame, resamples: int = 2000, seed: int = 0)
     """
     labels = predictions["label"].to_numpy()
     table = metrics.bootstrap(labels, predictions[PROBABILITIES].to_numpy(), resamples, seed=seed)
-    first = MACRO if say_imbalance(labels) else ()
+    first = MACRO if _inequality(labels) else ()
     order = [*first, *(name for name in table.index if name not in first)]
     return table.loc[order].rename(metrics.METRICS)
 
 
-def say_imbalance(labels) -> str:
-    """A sentence on the inequality of a test set and what it makes uncertain; empty where all classes have their share.
+def say_inequality(labels) -> str:
+    """How unequal a test set is, which classes have few images, and what that means for the metrics.
 
-    >>> say_imbalance([0] * 40 + [1] * 4)[:67]
-    'Unequal: neutral has 40 images, happy 4. Macro figures, which count '
+    >>> say_inequality([0] * 40 + [1] * 4)[:60]
+    'Unequal: neutral has 40 images, happy 4. Macro figures, whic'
     """
+    equal = f"The largest class has less than {UNEQUAL} times the images of the smallest."
+    return f"{_inequality(labels) or equal} {metrics.small_classes(labels)}".strip()
+
+
+def _inequality(labels) -> str:
+    """A sentence where the largest class has `UNEQUAL` times the images of the smallest that has any; else empty."""
     counts = np.bincount(labels, minlength=NUM_CLASSES)
-    present = np.flatnonzero(counts)
-    most, least = present[counts[present].argmax()], present[counts[present].argmin()]
-    if counts[most] < IMBALANCED * counts[least] and len(present) == NUM_CLASSES:
-        return metrics.small_classes(labels)
+    most, least = counts.argmax(), np.where(counts > 0, counts, counts.max()).argmin()
+    if counts[most] < UNEQUAL * counts[least]:
+        return ""
     return (
         f"Unequal: {EXPRESSIONS[most]} has {counts[most]:,} images, {EXPRESSIONS[least]} {counts[least]:,}. Macro "
-        f"figures, which count every class alike, come first. {metrics.small_classes(labels)}"
-    ).strip()
+        "figures, which count every class alike, come first."
+    )
 
 
 def image_rows(run: Run, data: str = "") -> pd.DataFrame:
@@ -221,8 +226,8 @@ def nearest_classes(distances: pd.DataFrame) -> pd.DataFrame:
         `within / distance`, which compares runs: it says nothing of how well a single one tells classes apart, for in
         hundreds of dimensions a spread above the distance lies mostly across it. Classes without images are left out.
 
-    >>> nearest_classes(class_distances([[0.0], [2.0], [5.0]], [0, 0, 7])).loc["neutral"].tolist()
-    [1.0, 'contempt', 4.0, 0.25]
+    >>> nearest_classes(class_distances([[0.0], [2.0], [5.0]], [0, 0, 7])).drop(columns="nearest").values.tolist()
+    [[1.0, 4.0, 0.25], [0.0, 4.0, 0.0]]
     """
     present = distances.dropna(how="all").dropna(how="all", axis=1)
     apart = present.where(~np.eye(len(present), dtype=bool), np.inf)

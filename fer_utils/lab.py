@@ -5,12 +5,12 @@ import os
 import sys
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import quote
 
 from fer_utils.errors import InputError
 from fer_utils.runs import project_root
 
-CONTENTS = "README.md"  # of notebooks/, opened rendered
+CONTENTS = "README.md"  # of notebooks/
+SETTINGS = Path(__file__).parent / "jupyter"  # JupyterLab's defaults here: Markdown rendered, no question about news
 APPLICATION = "07_recognise_faces.ipynb"
 
 
@@ -21,8 +21,9 @@ def lab(options: list[str]) -> NoReturn:
         options: handed on to JupyterLab, such as `["--no-browser", "--port=8889"]`.
     """
     notebooks = project_root() / "notebooks"
-    first = f"/lab/tree/{CONTENTS}?factory={quote('Markdown Preview')}"
-    _serve("jupyterlab", [str(notebooks), f"--LabApp.default_url={first}", *_as_root(), *options], notebooks)
+    _serve(
+        "jupyterlab", [str(notebooks), f"--LabApp.default_url=/lab/tree/{CONTENTS}", *_as_root(), *options], notebooks
+    )
 
 
 def app(options: list[str]) -> NoReturn:
@@ -49,8 +50,8 @@ def _as_root() -> list[str]:
 
 def _serve(module: str, arguments: list[str], folder: Path) -> NoReturn:
     # Kernels of this environment come before any of the same name that the user has elsewhere.
-    own = os.path.join(sys.prefix, "share", "jupyter")
-    path = os.pathsep.join(filter(None, (own, os.environ.get("JUPYTER_PATH"))))
+    first = {"JUPYTER_PATH": os.path.join(sys.prefix, "share", "jupyter"), "JUPYTER_CONFIG_PATH": str(SETTINGS)}
+    paths = {name: os.pathsep.join(filter(None, (own, os.environ.get(name)))) for name, own in first.items()}
     os.chdir(folder)
     # In this process's place: Ctrl-C is then the server's alone.
-    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], {**os.environ, "JUPYTER_PATH": path})
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], {**os.environ, **paths})

@@ -146,6 +146,7 @@ def _data_and_protocol(run: Run) -> str:
         rows = [["images", *(f"{len(group):,}" for group in groups.values())]]
         rows.append(["people", *(f"{group.nunique():,}" for group in groups.values())])
         table = _table(["", *splits], rows)
+    near = f"; near-duplicates of such images: {close:,}" if (close := measured.get("near_leaks_removed")) else ""
     evaluated = evaluated_split(run)
     flattered = ", too, which flatters them" if evaluated == "validation" else ""
     return f"""## Data and protocol
@@ -154,7 +155,8 @@ Dataset: {_dataset(run)}.
 
 {table}
 
-- Training images removed because they also stand in another split: {measured["leaks_removed"]:,}.
+- {_protocol(manifest.attrs.get("protocol"))}
+- Training images removed because they also stand in another split: {measured["leaks_removed"]:,}{near}.
 - The epoch was selected by {"macro F1" if params.selection == "f1" else "accuracy"} on the validation split; the \
 figures below were measured on the {evaluated} split{flattered}.
 - One run, seed {params.seed} (data seed {params.data_seed}): another seed gives other figures."""
@@ -285,6 +287,21 @@ computed on {found["device"]}; git commit {found["git_commit"]}; {run.read_json(
 def _dataset(run: Run) -> str:
     name = run.resolved.dataset
     return "drawn faces (synthetic)" if name == "synthetic" else name
+
+
+def _protocol(protocol: dict | None) -> str:
+    """How the splits were made: what `fer_utils.splits.protocols` noted in the manifest."""
+    if protocol is None:
+        return "Splits: the dataset's own."
+    name, seed = protocol["name"], protocol.get("seed")
+    if name == "paper":
+        text = f"the paper's, {protocol['per_class']:,} images of each class drawn for validation and as many for test"
+    elif name == "k_fold":
+        text = f"k_fold, fold {protocol['fold']} (from 0) of {protocol['k']}"
+    else:
+        drawn = protocol["drawn"]
+        text = "official, the dataset's own splits" + (f", {drawn} drawn from training" if drawn else "")
+    return f"Protocol: {text}{f' (seed {seed})' if seed is not None else ''}."
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> str:

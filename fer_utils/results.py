@@ -9,7 +9,7 @@ import pandas as pd
 
 from fer_utils.errors import InputError, check_choice
 from fer_utils.expressions import EXPRESSIONS
-from fer_utils.metrics.checks import check_scores
+from fer_utils.metrics.checks import check_same_images, check_scores
 from fer_utils.studies import run_name
 
 PROBABILITIES = [f"p_{name}" for name in EXPRESSIONS]
@@ -100,19 +100,8 @@ def on_same_images(a: Side, run_a: str, b: Side, run_b: str) -> tuple[np.ndarray
         found = row_a.get(column), row_b.get(column)
         if found[0] != found[1]:
             raise InputError(f"expected one test set for {names}, found {column} {found[0]} and {found[1]}")
-    common = first.index.intersection(second.index)
-    if not len(common) == len(first) == len(second):
-        raise InputError(
-            f"expected the same test images for {names}, found {len(first):,} and {len(second):,} of which "
-            f"{len(common):,} are common; only runs on the same images can be paired"
-        )
+    check_same_images(first["label"], second["label"], names)
     second = second.loc[first.index]
-    other = np.flatnonzero(first["label"].to_numpy() != second["label"].to_numpy())
-    if len(other):
-        raise InputError(
-            f"expected the same labels for {names}, found {len(other):,} of {len(first):,} images labelled otherwise, "
-            f"{first.index[other[0]]} first"
-        )
     return first["label"].to_numpy(), first[PROBABILITIES].to_numpy(), second[PROBABILITIES].to_numpy()
 
 

@@ -91,7 +91,7 @@ def test_from_raw_files_to_tables(checkout, csv_release):
     assert "Table 5" in answer.stdout
     row = pd.read_csv(checkout / "results/rehearsal/runs.csv").iloc[0]
     assert (row["validation_images"], row["test_images"], row["bad_images"]) == (16, 16, len(ABSENT) + 1)
-    assert row["dropped_images"] == 3 and row["weights"] == "se_resnet50"
+    assert row["dropped_images"] == 3 and row["weights"] == "se_resnet50" and row["protocol"] == "paper"
     assert row["train_images"] + row["leaks_removed"] + 32 == 8 * PER_CLASS - row["bad_images"]
     run = checkout / "runs/rehearsal/model10-seed0"
     manifest = datasets.read_manifest(run / "manifest.parquet")

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
+from fer_utils import paper
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
@@ -19,10 +21,26 @@ def benchmark(name):
 
 
 bench_audit = benchmark("bench_audit")
+bench_figures = benchmark("bench_figures")
 bench_loss = benchmark("bench_loss")
 bench_freeze = benchmark("bench_freeze")
 bench_input = sys.modules["bench_input"] = benchmark("bench_input")
+bench_manifest = benchmark("bench_manifest")
 bench_train = benchmark("bench_train")
+
+
+class Here:  # a process of its own costs seconds, and measures nothing here
+    def __init__(self, processes):
+        assert processes == 1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def apply(self, function, arguments):
+        return function(*arguments)
 
 
 def test_quick_run_writes_its_table(tmp_path, capsys):
@@ -60,19 +78,6 @@ def test_both_recipes_are_the_same_loss(name, size):
 
 
 def test_freezing_is_measured_in_turns(tmp_path, capsys, monkeypatch):
-    class Here:  # a process of its own costs seconds, and measures nothing here
-        def __init__(self, processes):
-            assert processes == 1
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def apply(self, function, arguments):
-            return function(*arguments)
-
     monkeypatch.setattr(bench_freeze.multiprocessing, "get_context", lambda kind: type("Context", (), {"Pool": Here}))
     table = bench_freeze.main(["--quick", "--csv", str(tmp_path / "table.csv")])
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "table.csv"), table)
@@ -117,6 +122,24 @@ def test_an_audit_is_measured_in_its_parts(tmp_path, capsys):
     assert "give the folder of FER+ with --data" in capsys.readouterr().out
 
 
+def test_reading_lists_is_measured_beside_pandas(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(bench_manifest.multiprocessing, "get_context", lambda kind: type("Context", (), {"Pool": Here}))
+    table = bench_manifest.main(["--quick", "--csv", str(tmp_path / "table.csv")])
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "table.csv"), table)
+    assert table["way"].tolist() == ["manifest", "pandas"] and set(table["rows"]) == {440}
+    assert (table[["wall_s", "processor_s", "peak_gib"]] > 0).all(axis=None)
+    assert "peak_gib" in capsys.readouterr().out
+
+
+def test_made_up_lists_are_affectnets(tmp_path):
+    bench_manifest.write_lists(tmp_path, bench_manifest.QUICK)
+    manifest = bench_manifest.datasets.read_affectnet(tmp_path, check_images=False)
+    assert manifest["split"].value_counts().to_dict() == {"train": 400, "validation": 40}
+    assert set(manifest["label"]) == set(range(8)) and manifest["box_width"].ge(50).all()
+    landmarks = pd.read_csv(tmp_path / "validation.csv")["facial_landmarks"].str.split(";")
+    assert set(landmarks.map(len)) == {136} and sum(bench_manifest.LISTS.values()) == 291_651
+
+
 def test_training_is_measured_against_the_plain_recipe_and_its_floors(tmp_path, capsys, monkeypatch):
     # A process of its own costs seconds, and measures nothing here.
     monkeypatch.setattr(bench_train, "together", lambda count, recipe, arguments: [recipe(*arguments)] * count)
@@ -135,3 +158,15 @@ def test_traffic_counts_what_each_operation_reads_and_writes():
     with bench_train.Traffic() as traffic:
         (values.view(10, 10) + 1).relu_()  # the view moves nothing; then 100 read, 100 written, twice
     assert traffic.moved == 4 * 400
+
+
+def test_the_made_up_study_has_every_run_and_is_read_as_one(tmp_path):
+    bench_figures.make_study(tmp_path, models=(6, 20), seeds=(0, 1))
+    report = paper.Report(tmp_path, bench_figures.STUDY)
+    assert report.bases() == ["se_resnet50", "resnet50"]
+    assert len(report.runs) == report.predictions["run"].nunique() == 4
+    assert paper.missing_runs(report.runs, report.about["models"], report.about["seeds"]) == []
+    right = report.predictions.filter(regex="^p_").to_numpy().argmax(axis=1) == report.predictions["label"]
+    accuracy = right.groupby(report.predictions["run"]).mean()
+    assert report.runs.set_index("run")["accuracy"].to_dict() == pytest.approx(accuracy.to_dict())
+    assert accuracy.nunique() == 4

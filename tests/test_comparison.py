@@ -38,16 +38,46 @@ def test_differences_and_intervals_are_those_of_scipys_paired_t_test(metric):
             assert row.same_sign == sum(np.sign(own - base) == np.sign((own - base).mean()))
 
 
-def test_one_seed_has_no_interval_and_a_missing_seed_is_named():
+def test_one_seed_has_no_interval():
     single = comparison.compare_variants(made_up(seeds=[0]), "a")
     assert single["low"].isna().all() and single["difference"].notna().all()
     assert "nan" not in comparison.printed_comparison(single, "a").to_string()
     compared = comparison.compare_variants(made_up(), "a", "accuracy")
     assert "Accuracy against the reference" in comparison.printed_comparison(compared, "a", "accuracy")
-    with pytest.raises(InputError, match=r"same seeds of c and a in setting 'real', found \[0, 1\] and \[0, 1, 2\]"):
-        comparison.compare_variants(made_up().query("run != 'real-c-2'"), "a")
     with pytest.raises(InputError, match="unknown reference 'z'"):
         comparison.compare_variants(made_up(), "z")
+
+
+def test_missing_runs_leave_gaps_that_are_seen():
+    runs = made_up().query("run != 'real-c-2' and not (setting == 'real' and variant == 'a')")
+    table = comparison.compare_variants(runs, "b", variants="abcd", seeds=[0, 1, 2]).set_index(["setting", "variant"])
+    assert table["seeds_missing"].tolist() == [0, 0, 0, 3, 3, 0, 1, 3]
+    row = table.loc["real", "c"]
+    assert row["pairs"] == 2 and row["seeds"] == 2
+    own = runs[(runs["setting"] == "real") & (runs["seed"] < 2)].set_index(["variant", "seed"])["macro_recall"]
+    assert row["difference"] == pytest.approx((own["c"] - own["b"]).mean())
+    assert table.loc[("real", "a"), ["macro_recall", "difference", "low"]].isna().all()
+    printed = comparison.printed_comparison(table.reset_index(), "b").set_index(["Setting", "Variant"])
+    assert printed.loc[("real", "c"), "Collapsed"] == "2 of 2 (1 missing)"
+    assert printed.loc[("real", "a"), "Macro recall"] == "–" and "nan" not in printed.to_string()
+    undefined = made_up()
+    undefined.loc[0, "f1"] = np.nan
+    assert np.isnan(comparison.compare_variants(undefined, "b").loc[0, "f1"])
+
+
+def test_the_picture_keeps_the_row_of_a_variant_that_a_setting_misses():
+    runs = made_up().query("run != 'real-c-2' and not (setting == 'real' and variant == 'a')")
+    for ax, notes in zip(plots.figure_variants(runs, "b").axes, ([], ["0 of 3\nseeds", "2 of 3\nseeds"]), strict=True):
+        assert [text.get_text() for text in ax.texts] == notes
+        for place, variant in enumerate("abc"):
+            own = runs[(runs["setting"] == ax.get_title("left")[4:]) & (runs["variant"] == variant)]
+            drawn = [
+                x
+                for line in ax.lines
+                for x, y in zip(*line.get_data(), strict=True)
+                if line.get_marker() in "ox" and y == place
+            ]
+            assert sorted(drawn) == pytest.approx(sorted(100 * own["macro_recall"]))
 
 
 def test_the_picture_holds_every_run_and_marks_the_collapsed():

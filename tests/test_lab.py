@@ -1,5 +1,6 @@
 """The front door: the table of contents, `make help`, and how JupyterLab is started."""
 
+import json
 import os
 import re
 import shutil
@@ -52,9 +53,11 @@ def test_lab_opens_the_contents_with_this_environments_kernel_and_its_token(star
     ((program, arguments, environment),) = calls
     assert program == sys.executable and arguments[1:3] == ["-m", "jupyterlab"]
     assert {str(root / "notebooks"), "--no-browser", "--port=8889"} <= set(arguments)
-    assert "--LabApp.default_url=/lab/tree/README.md?factory=Markdown%20Preview" in arguments
+    assert "--LabApp.default_url=/lab/tree/README.md" in arguments
     assert not [argument for argument in arguments if "token" in argument or "password" in argument]
     assert environment["JUPYTER_PATH"].split(os.pathsep) == [f"{sys.prefix}/share/jupyter", "/elsewhere"]
+    (settings,) = Path(environment["JUPYTER_CONFIG_PATH"]).glob("labconfig/*.json")
+    assert "Markdown Preview" in settings.read_text() and json.loads(settings.read_text())
     assert Path.cwd() == root / "notebooks"
 
 

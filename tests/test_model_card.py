@@ -11,7 +11,7 @@ import yaml
 from safetensors.numpy import save_file
 
 from fer_utils import metrics, model_card, runs
-from fer_utils.datasets import write_manifest
+from fer_utils.datasets import read_manifest, write_manifest
 from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
 
@@ -150,6 +150,30 @@ def test_a_card_of_identities_says_so(tmp_path):
     assert "tells the people of its training data apart" in card and "Not for identifying" in card
     assert "on the validation split, too, which flatters them" in card
     assert "The embedding collapsed in training" in card and "held out of training" in card
+
+
+@pytest.mark.parametrize(
+    ("protocol", "text"),
+    [
+        (None, "Splits: the dataset's own."),
+        ({"name": "paper", "seed": 3, "per_class": 500, "test_left_out": 0}, "the paper's, 500 images of each class"),
+        ({"name": "k_fold", "k": 5, "fold": 2, "seed": 0}, "Protocol: k_fold, fold 2 (from 0) of 5 (seed 0)."),
+        ({"name": "official", "drawn": None}, "Protocol: official, the dataset's own splits."),
+        (
+            {"name": "official", "drawn": "validation", "seed": 1},
+            "own splits, validation drawn from training (seed 1).",
+        ),
+    ],
+    ids=["none", "paper", "k_fold", "official", "official_drawn"],
+)
+def test_it_names_the_protocol_and_the_leaks(run, tmp_path, protocol, text):
+    manifest = read_manifest(run.path("manifest.parquet"))
+    manifest.attrs |= {} if protocol is None else {"protocol": protocol}
+    measured = run.read_json("metrics.json") | {"near_leaks_removed": 1175}
+    card = model_card.model_card(write_run(tmp_path, measured=measured, manifest=manifest, dataset="ferplus", data="x"))
+    assert text in card
+    assert "also stand in another split: 1,607; near-duplicates of such images: 1,175." in card
+    assert "near-duplicates" not in model_card.model_card(run)
 
 
 def test_it_is_written_beside_the_exports_or_anywhere(run, tmp_path):

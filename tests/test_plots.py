@@ -282,9 +282,13 @@ def test_published_scatter(study):
     ax = figure.axes[0]
     points = [container.lines[0].get_xydata()[0] for container in ax.containers]
     assert points[-1] == pytest.approx([60.70, 100 * table["accuracy"].iloc[-1]])
-    assert len(points) == 9 and "1 of 10 models not run" in texts(ax)[0]
+    assert len(points) == 9
     ranks = table.dropna()[["accuracy_published", "accuracy"]].corr(method="spearman").iloc[0, 1]
-    assert texts(ax)[0].startswith(f"Spearman ρ = {ranks:.2f}, 9 models")
+    assert ax.get_title("right") == f"Spearman ρ = {ranks:.2f}, 9 of 10 models ran".replace("-", "−")
+    two = make_study([3, 16], (0,))["runs"].assign(accuracy=[0.3, 0.7])
+    for ax in plots.figure_published_scatter(paper.beside_published(two)).axes:
+        (x, y), (left, right), (bottom, top) = ax.containers[0].lines[0].get_xydata()[0], ax.get_xlim(), ax.get_ylim()
+        assert left < x < right and bottom < y < top  # on shared axes
     with pytest.raises(InputError, match="found 0 of 1"):
         plots.plot_published_scatter(table[table["model"] == 7], axes())
 

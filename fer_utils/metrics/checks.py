@@ -1,6 +1,7 @@
 """What every metric asks of labels and probabilities."""
 
 import numpy as np
+import pandas as pd
 
 from fer_utils.errors import InputError
 from fer_utils.expressions import NUM_CLASSES
@@ -46,3 +47,28 @@ def check_lengths(**arrays) -> None:
     if len({len(array) for array in arrays.values()}) > 1:
         found = ", ".join(f"{len(array)} {name}" for name, array in arrays.items())
         raise InputError(f"expected equally many of each, found {found}")
+
+
+def check_same_images(first: pd.Series, second: pd.Series, names: str) -> None:
+    """Raise `InputError` unless two runs were tested on the same images with the same labels.
+
+    Args:
+        first, second: labels indexed by image, in any order, every image once.
+        names: the two, for the message.
+
+    >>> check_same_images(pd.Series([0, 1], ["x", "y"]), pd.Series([2, 0], ["y", "x"]), "a and b")
+    Traceback (most recent call last):
+    fer_utils.errors.InputError: expected the same labels for a and b, found 1 of 2 images labelled otherwise, y first
+    """
+    common = first.index.intersection(second.index)
+    if not len(common) == len(first) == len(second):
+        raise InputError(
+            f"expected the same test images for {names}, found {len(first):,} and {len(second):,} of which "
+            f"{len(common):,} are common; only runs on the same images can be paired"
+        )
+    other = first.index[first.to_numpy() != second.loc[first.index].to_numpy()]
+    if len(other):
+        raise InputError(
+            f"expected the same labels for {names}, found {len(other):,} of {len(first):,} images labelled otherwise, "
+            f"{other[0]} first"
+        )

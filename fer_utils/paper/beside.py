@@ -91,10 +91,10 @@ def say_intervals(beside: pd.DataFrame, more: str = "") -> str:
         more: a sentence that follows.
 
     >>> say_intervals(pd.DataFrame({"interval": ["95 % Wilson interval of the accuracy", ""]}), "Reduced.")
-    'In brackets: 95 % Wilson interval of the accuracy. Reduced.'
+    'Intervals: 95 % Wilson interval of the accuracy. Reduced.'
     """
     kinds = [kind for kind in beside["interval"].unique() if kind]
-    return " ".join(filter(None, [f"In brackets: {'; '.join(kinds)}." if kinds else "", more]))
+    return " ".join(filter(None, [f"Intervals: {'; '.join(kinds)}." if kinds else "", more]))
 
 
 def _row(number: int, runs: pd.DataFrame, seeds: list, predictions: pd.DataFrame | None) -> dict:
@@ -110,7 +110,8 @@ def _row(number: int, runs: pd.DataFrame, seeds: list, predictions: pd.DataFrame
     }
     row["interval"], intervals = _intervals(runs, predictions)
     for metric in METRICS:
-        mean = runs[metric].mean()
+        # A seed of which a metric is undefined leaves the mean undefined, rather than one over fewer seeds.
+        mean = runs[metric].mean(skipna=False) if len(runs) else np.nan
         low, high = intervals.get(metric, (np.nan, np.nan))
         there = getattr(published, metric)
         row |= {metric: mean, f"{metric}_low": low, f"{metric}_high": high}
@@ -125,8 +126,8 @@ def _intervals(runs: pd.DataFrame, predictions: pd.DataFrame | None) -> tuple[st
     if len(runs) > 1:
         from scipy.special import stdtrit  # a tenth of the time that scipy.stats takes to load
 
-        half = stdtrit(len(runs) - 1, 0.975) * runs[list(METRICS)].std() / np.sqrt(len(runs))
-        mean = runs[list(METRICS)].mean()
+        half = stdtrit(len(runs) - 1, 0.975) * runs[list(METRICS)].std(skipna=False) / np.sqrt(len(runs))
+        mean = runs[list(METRICS)].mean(skipna=False)
         bounds = {metric: (mean[metric] - half[metric], mean[metric] + half[metric]) for metric in METRICS}
         return "95 % t interval of the mean over seeds", bounds
     if predictions is None:

@@ -21,9 +21,9 @@ CLAIMS = {
 def published_claims(confidence: float = 0.95) -> pd.DataFrame:
     """The paper's comparisons of accuracies, each with its interval.
 
-    The two shares are taken as independent, since the paper prints no predictions: the interval is difference ± z·√(p₁(1
-    − p₁)/n + p₂(1 − p₂)/n), n = 4,000. On the same images it would be narrower; the spread over seeds, of which the
-    paper has one, would widen it.
+    The two shares are taken as independent, since the paper prints no predictions: the interval is difference ±
+    z·√(p₁(1 − p₁)/n + p₂(1 − p₂)/n), n = 4,000. On the same images it would be narrower; the spread over seeds, of
+    which the paper has one, would widen it.
 
     Args:
         confidence: 0–1, exclusive.
@@ -46,10 +46,10 @@ def published_claims(confidence: float = 0.95) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def printed_claims(claims: pd.DataFrame) -> pd.DataFrame:
+def printed_published_claims(claims: pd.DataFrame) -> pd.DataFrame:
     """`published_claims` as a table to read, differences in points.
 
-    >>> printed_claims(published_claims()).iloc[1].tolist()
+    >>> printed_published_claims(published_claims()).iloc[1].tolist()
     ['', '10 − 8', '+0.98 [−1.17, +3.13]', 'no']
     """
     rows = []

@@ -5,8 +5,8 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
-from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
+from fer_utils.metrics.checks import check_same_images
 from fer_utils.paper.values import BASES, LOSSES, MODELS, RECALLS
 
 GROUP = ["base", "pretrained"]
@@ -19,8 +19,8 @@ def class_gains(predictions: pd.DataFrame, runs: pd.DataFrame, reference: str = 
     A pair is two runs of one base, start and seed on the same images. An image counts +1 where the loss alone has it
     right and −1 where the reference alone has, averaged over the seeds of both; a class's gain is the mean of its
     images. The interval takes images and seeds as drawn: the variance of the mean over images, with one more image won
-    and one more lost (Bonett & Price 2012: no interval of width 0, even for 15 images), plus the variance over seeds, at
-    a t quantile with Satterthwaite's degrees of freedom. One seed leaves the part of the images, which is
+    and one more lost (Bonett & Price 2012: no interval of width 0, even for 15 images), plus the variance over seeds,
+    at a t quantile with Satterthwaite's degrees of freedom. One seed leaves the part of the images, which is
     `metrics.compare_recalls`; the mean of the classes is not drawn towards 0 as its classes are.
 
     Args:
@@ -88,14 +88,8 @@ def _right(predictions: pd.DataFrame) -> tuple[np.ndarray, dict[str, np.ndarray]
     by_run = {run: part.set_index("image") for run, part in table.groupby("run", sort=False)}
     name, first = next(iter(by_run.items()))
     for run, part in by_run.items():
-        if not part.index.equals(first.index):
-            if len(part) != len(first) or not part.index.isin(first.index).all():
-                raise InputError(
-                    f"expected {run} and {name} on the same test images, found {len(part)} and {len(first)}"
-                )
-            by_run[run] = part = part.loc[first.index]
-        if not (part["label"] == first["label"]).all():
-            raise InputError(f"expected the same labels in {run} and {name}, found others")
+        check_same_images(first["label"], part["label"], f"{name} and {run}")
+        by_run[run] = part.loc[first.index]
     return first["label"].to_numpy(), {run: part["right"].to_numpy() for run, part in by_run.items()}
 
 
@@ -104,35 +98,51 @@ def _of_classes(differences: np.ndarray, labels: np.ndarray, base, pretrained, l
     seeds, parts = len(differences), []
     models = {model.loss: model for model in MODELS.values() if (model.base, model.pretrained) == (base, pretrained)}
     recalls, before = (RECALLS.get(models[name].number, {}) for name in (loss, reference))
+    unknown = {"seeds": seeds, "gain": np.nan, "low": np.nan, "high": np.nan}
     for label, name in enumerate(EXPRESSIONS):
         own = differences[:, labels == label]  # (seeds, images of the class)
-        n = own.shape[1]
-        row = {"expression": name, "images": n, "seeds": seeds, "gain": np.nan, "low": np.nan, "high": np.nan}
+        row = {"expression": name, "images": own.shape[1], **unknown}
         row["published"] = recalls[name] - before[name] if name in recalls and name in before else np.nan
-        if seeds and n:
-            mean, by_seed = own.mean(axis=0), own.mean(axis=1)
-            center = mean.sum() / (n + 2)
-            of_images = ((mean**2).sum() + 2) / (n + 2) - center**2
+        if own.size:
+            center, variance = shrunk_mean(own)
+            by_seed = own.mean(axis=1)
             row["gain"] = by_seed.mean()
-            parts.append((center, of_images / (n + 2), by_seed))
-            row["low"], row["high"] = _interval(*parts[-1])
+            row["low"], row["high"] = interval(center, variance, by_seed)
+            parts.append((variance, by_seed))
         yield row
-    row = {"expression": MACRO, "images": len(labels), "seeds": seeds, "gain": np.nan, "low": np.nan, "high": np.nan}
+    row = {"expression": MACRO, "images": len(labels), **unknown}
     row["published"] = models[loss].accuracy - models[reference].accuracy  # equal on a balanced test set
     if parts:
-        _, variances, by_seed = (np.array(values) for values in zip(*parts, strict=True))
+        variances, by_seed = (np.array(values) for values in zip(*parts, strict=True))
         row["gain"] = by_seed.mean()  # the centre too: shrinking each class towards 0 would add up
-        row["low"], row["high"] = _interval(row["gain"], variances.sum() / len(parts) ** 2, by_seed.mean(axis=0))
+        row["low"], row["high"] = interval(row["gain"], variances.sum() / len(parts) ** 2, by_seed.mean(axis=0))
     yield row
 
 
-def _interval(center: float, variance: float, by_seed: np.ndarray) -> tuple[float, float]:
-    """95 % around `center`, from the variance over images and the values of the seeds."""
+def shrunk_mean(differences: np.ndarray) -> tuple[float, float]:
+    """Mean over seeds and images of (seeds, images) differences −1 to 1 with one more won and one more lost, and the
+    variance that drawing images gives it.
+
+    >>> [round(float(value), 4) for value in shrunk_mean(np.zeros((1, 14)))]
+    [0.0, 0.0078]
+    """
+    by_image = differences.mean(axis=0)
+    n = len(by_image) + 2
+    center = by_image.sum() / n
+    return center, ((by_image**2).sum() + 2) / n**2 - center**2 / n
+
+
+def interval(center: float, of_images: float, by_seed: np.ndarray) -> tuple[float, float]:
+    """95 % around `center`, within −1 to 1, from the variance over images and the values of the seeds.
+
+    >>> [round(float(value), 4) for value in interval(0.1, 0.01, np.array([0.1]))]
+    [-0.096, 0.296]
+    """
     from scipy.special import stdtrit
 
     seeds = len(by_seed)
     of_seeds = by_seed.var(ddof=1) / seeds if seeds > 1 else 0.0
-    total = variance + of_seeds
+    total = of_images + of_seeds
     quantile = NormalDist().inv_cdf(0.975)
     if of_seeds > 0:
         quantile = stdtrit((seeds - 1) * (total / of_seeds) ** 2, 0.975)

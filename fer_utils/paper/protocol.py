@@ -34,7 +34,8 @@ def say_protocol(runs: pd.DataFrame, models, seeds) -> str:
     images = " and ".join(f"{count:,}" for count in sorted(runs["test_images"].unique()))
     count = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
     chosen = " and ".join({"f1": "F1"}.get(name, name) for name in sorted(runs["selection"].unique()))
-    text = f"n = {images} test images ({' and '.join(runs['dataset'].unique())}); {count}; best epoch by validation {chosen}."
+    data = " and ".join(runs["dataset"].unique())
+    text = f"n = {images} test images ({data}); {count}; best epoch by validation {chosen}."
     missing = missing_runs(runs, models, seeds)
     return f"{text} Missing: {'; '.join(missing)}." if missing else text
 
@@ -87,3 +88,22 @@ notebook 08_compare_losses, or list models 1–20 in experiments/mine.yaml
             f"expected a study of the paper's models, found one of variants ({name}); draw it with notebook "
             f"08_compare_losses, or list models 1–20 in experiments/{name}.yaml"
         )
+
+
+def say_verdicts(claims: pd.DataFrame) -> str:
+    """The page's first lines: what may be said of the paper's loss against the weights alone, a line a base and start.
+
+    Args:
+        claims: what `paired_claims` returns. Where the study did not plan that comparison, all of its claims are said.
+
+    >>> claim = {"base": "resnet50", "pretrained": True, "loss_a": "weighted_softmax", "loss_b": "weighted_cluster"}
+    >>> say_verdicts(pd.DataFrame([claim | {"verdict": "Not told from noise."}]))
+    '- **ResNet-50, pre-trained.** Not told from noise.'
+    """
+    if claims.empty:
+        return "The study plans no two losses under equal conditions, so nothing follows about the losses."
+    central = claims[(claims["loss_a"] == "weighted_softmax") & (claims["loss_b"] == "weighted_cluster")]
+    return "\n".join(
+        f"- **{BASES[row.base]}, {'pre-trained' if row.pretrained else 'from scratch'}.** {row.verdict}"
+        for row in (claims if central.empty else central).itertuples()
+    )

@@ -26,8 +26,8 @@ def rank_losses(runs: pd.DataFrame, metric: str = "macro_recall") -> pd.DataFram
     Raises:
         InputError: for an unknown metric.
 
-    >>> runs = pd.DataFrame({"base": "resnet50", "pretrained": True, "seed": 0, "loss": ["softmax", "weighted_cluster"]})
-    >>> rank_losses(runs.assign(macro_recall=[0.4, 0.5])).values.tolist()
+    >>> runs = pd.DataFrame({"loss": ["softmax", "weighted_cluster"], "macro_recall": [0.4, 0.5]})
+    >>> rank_losses(runs.assign(base="resnet50", pretrained=True, seed=0)).values.tolist()
     [[2.0, 1.0]]
     """
     check_choice("metric", metric, runs.columns)
@@ -86,10 +86,9 @@ def friedman_p(ranks: pd.DataFrame) -> float:
     from scipy.special import chdtrc  # a tenth of the time that scipy.stats takes to load
 
     blocks, losses = ranks.shape
-    spread = blocks * ((ranks.mean() - (losses + 1) / 2) ** 2).sum()
-    within = ((ranks - (losses + 1) / 2) ** 2).to_numpy().sum() / (
-        blocks * (losses - 1)
-    )  # less than it were, with ties
+    off = ranks - (losses + 1) / 2
+    spread = blocks * (off.mean() ** 2).sum()
+    within = (off**2).to_numpy().sum() / (blocks * (losses - 1))  # ties make it less
     return float(chdtrc(losses - 1, spread / within)) if within else 1.0
 
 

@@ -80,27 +80,27 @@ class Report:
         self._sections.append(to_markdown(printed, title, note))
         return printed
 
-    def add_figure(self, name: str, figure, caption: str, alt: str = "", published: bool = False):
+    def add_figure(self, name: str, figure, caption: str, alt: str = "", published=False, results=True):
         """Write a figure as PDF and PNG; returns it.
 
         Args:
             name: of the two files; its first part, `fig05`, is its number.
             figure: the figure.
-            caption: what it is. Of a study of the paper's models, images, seeds and protocol are added.
+            caption: what it is.
             alt: what is seen, for those who do not see it; default the caption.
             published: whether it shows published values, beside which it must say that the study is smaller.
+            results: whether it shows results of the study; of the paper's models, images, seeds and protocol are added.
         """
         from fer_utils.plots import save_figure
 
         save_figure(figure, self.folder / name)
         words = [caption]
         if self.about["models"]:
-            words += [say_protocol(self.runs, self.about["models"], self.about["seeds"])]
+            words += [say_protocol(self.runs, self.about["models"], self.about["seeds"])] if results else []
             words += [self.reduced] if published else []
         number = name.split("_")[0].removeprefix("fig").lstrip("0")
-        self._sections.append(
-            f"![{alt or caption}]({name}.png)\n\n**Fig. {number}.** {' '.join(filter(None, words))}\n"
-        )
+        text = " ".join(filter(None, words))
+        self._sections.append(f"![{alt or caption}]({name}.png)\n\n**Fig. {number}.** {text}\n")
         return figure
 
     @property
@@ -112,10 +112,10 @@ class Report:
         """Write the page of all that was added, in order; returns its path.
 
         Args:
-            verdict: what follows from the numbers, to stand on top.
+            verdict: what follows from the numbers, as Markdown, to stand on top.
         """
         about = self.about
-        head = "\n\n".join(filter(None, [f"# {about['title']}", verdict and f"**{verdict}**", about["note"]])) + "\n\n"
+        head = "\n\n".join(filter(None, [f"# {about['title']}", verdict, about["note"]])) + "\n\n"
         if about["models"]:
             head += f"Models {', '.join(map(str, sorted(about['models'])))}; "
             head += f"{say_protocol(self.runs, about['models'], about['seeds'])}\n"

@@ -101,10 +101,10 @@ def compare_counts(counts: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         DataFrame, a row a class and one of the totals: `expression`, for each split its images and `<split>_published`,
-        `weight` (N_min / N_c over the classes that have images; NaN for the others) and `weight_published`. A split that
-        the study lacks is missing values throughout.
+        `weight` (N_min / N_c over the classes that have images; NaN for the others) and `weight_published`. A split
+        that the study lacks is missing values throughout.
 
-    >>> counts = pd.DataFrame([(s, e, 8) for s in SPLITS for e in EXPRESSIONS], columns=["split", "expression", "images"])
+    >>> counts = pd.DataFrame({"split": "train", "expression": EXPRESSIONS, "images": 8})
     >>> int(compare_counts(counts)["train"].iloc[-1])
     64
     """

@@ -62,7 +62,7 @@ from fer_utils.plots.published import figure_published_scatter, plot_published_s
 from fer_utils.plots.ranking import figure_ranking, plot_ranking
 from fer_utils.plots.rare import figure_rare_recall, plot_rare_recall
 from fer_utils.plots.recognised import figure_face, figure_picture, figure_recognised, plot_boxes, plot_probabilities
-from fer_utils.plots.run import figure_confusion, figure_features, figure_run_curves, plot_features
+from fer_utils.plots.run import figure_confusion, figure_features, plot_features
 from fer_utils.plots.saving import save_figure
 from fer_utils.plots.showing import describe
 from fer_utils.plots.style import LOSS_COLORS, LOSS_MARKERS, new_figure, style
@@ -116,7 +116,6 @@ __all__ = [
     "figure_rare_recall",
     "figure_recognised",
     "figure_reliability",
-    "figure_run_curves",
     "figure_samples",
     "figure_sentence",
     "figure_tiles",

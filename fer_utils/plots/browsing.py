@@ -65,11 +65,14 @@ def figure_tiles(images: Sequence, titles: Sequence[str], heading: str = "", col
 def figure_sentence(text: str) -> Figure:
     """A sentence where a picture would stand, were there one.
 
-    >>> figure_sentence("no images").texts[0].get_text()
+    >>> figure_sentence("no images").axes[0].texts[0].get_text()
     'no images'
     """
     figure = new_figure(WIDTH, 0.8)
-    figure.text(0.01, 0.5, text, va="center", fontsize=10, wrap=True)
+    figure.set_layout_engine("none")
+    ax = figure.add_axes((0, 0, 1, 1))  # without one, a notebook shows no figure
+    ax.axis("off")
+    ax.text(_GAP / WIDTH, 0.5, text, va="center", fontsize=10, wrap=True)
     return figure
 
 

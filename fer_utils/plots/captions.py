@@ -56,4 +56,8 @@ def say_what_ran(runs: pd.DataFrame, base: str, width: int = 140) -> str:
     missing = [str(number) for number in models_of(runs) if number not in set(runs["model"])]
     if missing:
         text += f" Not run: model{'s' if len(missing) > 1 else ''} {', '.join(missing)}."
+    seeds = runs.groupby("model").size()
+    fewer = [f"model {number} ({count})" for number, count in seeds.items() if count < seeds.max()]
+    if fewer:
+        text += f" Fewer seeds: {', '.join(fewer)}."
     return textwrap.fill(text, width)

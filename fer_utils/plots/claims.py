@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 from fer_utils.plots.style import COLUMN_WIDTH, new_figure, style
 
 OUTSIDE, INSIDE = "#0072B2", "#8C8C8C"
+WORDS = {"fontsize": 6.5, "weight": "bold", "in_layout": False}
 STEP, GAP = 1.0, 1.5  # rows: between pairs, and above a claim for its words
 
 
@@ -27,10 +28,8 @@ def plot_claims(claims: pd.DataFrame, ax: Axes) -> Axes:
     """
     y, places, names = 0.0, [], []
     for claim, group in claims.groupby("claim", sort=False):
-        words = ax.text(
-            0.005, y + 0.15, claim, transform=ax.get_yaxis_transform(), fontsize=6.5, weight="bold", va="center"
-        )
-        words.set(in_layout=False, bbox={"facecolor": "white", "linewidth": 0, "pad": 0.5})
+        words = ax.text(0.005, y + 0.15, claim, transform=ax.get_yaxis_transform(), va="center", **WORDS)
+        words.set(bbox={"facecolor": "white", "linewidth": 0, "pad": 0.5})
         y += GAP - 0.4
         for row in group.itertuples():
             color = OUTSIDE if row.outside else INSIDE

@@ -65,7 +65,8 @@ def describe_curves(history: pd.DataFrame, runs: pd.DataFrame, base: str) -> str
     """For `figure_learning_curves`: where the best and the worst model of a base end.
 
     >>> runs = pd.DataFrame({"run": ["a"], "model": [10]})
-    >>> history = pd.DataFrame({"run": "a", "epoch": [1, 2], "train_loss": [2.0, 1.0], "validation_accuracy": [0.2, 0.5]})
+    >>> history = pd.DataFrame({"run": "a", "epoch": [1, 2], "train_loss": [2.0, 1.0]})
+    >>> history["validation_accuracy"] = [0.2, 0.5]
     >>> describe_curves(history, runs, "se_resnet50")[:70]
     'Training loss, validation loss and validation accuracy over 2 epochs. '
     """
@@ -84,7 +85,8 @@ def describe_curves(history: pd.DataFrame, runs: pd.DataFrame, base: str) -> str
 def describe_confusions(predictions: pd.DataFrame, runs: pd.DataFrame, models) -> str:
     """For `figure_confusions`: each model's recalls and its largest confusion.
 
-    >>> predictions = pd.DataFrame(np.eye(8)[[0, 1, 1, 3, 4, 5, 6, 7]], columns=PROBABILITIES).assign(run="a", label=range(8))
+    >>> predictions = pd.DataFrame(np.eye(8)[[0, 1, 1, 3, 4, 5, 6, 7]], columns=PROBABILITIES)
+    >>> predictions = predictions.assign(run="a", label=range(8))
     >>> describe_confusions(predictions, pd.DataFrame({"run": ["a"], "model": [10]}), [10])[-58:]
     'contempt 100 %; most often mistaken: sad for happy, 100 %.'
     """

@@ -131,7 +131,8 @@ def plot_reliability(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.fill_between(x, x, y, color="#D55E00", alpha=0.25, linewidth=0)
     handles, labels = ax.get_legend_handles_labels()
     gap = Patch(color="#D55E00", alpha=0.25, linewidth=0)
-    ax.legend([*handles, gap], [*labels, "gap to confidence"], loc="upper left")
+    above = {"loc": "lower left", "bbox_to_anchor": (-0.12, 0.99), "ncols": 3, "columnspacing": 1}
+    ax.legend([*handles, gap], [*labels, "gap to confidence"], **above)
     ax.set(xlim=(0, 100), ylim=(0, 102), ylabel="predicted right (%)")
     return ax
 
@@ -147,14 +148,14 @@ def figure_reliability(table: pd.DataFrame, error: float) -> Figure:
     >>> from fer_utils.metrics import reliability
     >>> table = reliability([0, 1, 2, 3], 0.72 * np.eye(8)[[0, 1, 2, 0]] + 0.035, bins=4)
     >>> figure = figure_reliability(table, 0.005)
-    >>> figure.axes[0].get_title("left"), [bar.get_height() for bar in figure.axes[1].patches]
-    ('expected calibration error 0.5 points, 4 images', [0.0, 0.0, 0.0, 4.0])
+    >>> figure.axes[0].get_title("left"), [int(bar.get_height()) for bar in figure.axes[1].patches]
+    ('expected calibration error 0.5 points, 4 images', [0, 0, 0, 4])
     """
     figure = new_figure(COLUMN_WIDTH * 1.15, 3.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     plot_reliability(table, above)
     images = table["count"].sum()
-    above.set_title(f"expected calibration error {100 * error:.1f} points, {images:,.0f} images", fontsize=7)
+    above.set_title(f"expected calibration error {100 * error:.1f} points, {images:,.0f} images", fontsize=7, pad=17)
     width = 100 * (table["right"] - table["left"])
     below.bar(100 * table["left"], table["count"], width, align="edge", color="#8C8C8C", edgecolor="white")
     below.set(xlabel="confidence: probability of the predicted class (%)", ylabel="images")

@@ -1,5 +1,6 @@
 """The paper's claim in one picture: what each loss gains over softmax, class by class."""
 
+import textwrap
 from string import ascii_lowercase
 
 import pandas as pd
@@ -38,7 +39,7 @@ def plot_gain(gains: pd.DataFrame, ax: Axes, order=EXPRESSIONS) -> Axes:
         ax.axvspan(place - 0.5, place + 0.5, color=STRIPE, linewidth=0, zorder=0)
     for turn, loss in enumerate(losses):
         own = gains[(gains["loss"] == loss) & (gains["seeds"] > 0)].set_index("expression").reindex(columns)
-        look = {"color": LOSS_COLORS[loss], "marker": LOSS_MARKERS[loss], "linestyle": "none"}
+        look = {"marker": LOSS_MARKERS[loss], **_look(loss)}
         size = marker_size(loss, 3.8)
         x = pd.RangeIndex(len(columns)) + WIDTH * ((turn + 0.5) / len(losses) - 0.5)
         if own["gain"].notna().any():
@@ -75,38 +76,34 @@ def figure_gain(gains: pd.DataFrame, counts: pd.DataFrame) -> Figure:
     groups = {_name(*key): part for key, part in gains.groupby(GROUP, sort=False)}
     panels = {name: part for name, part in groups.items() if (part["seeds"] > 0).any()}
     without = [name for name in groups if name not in panels]
-    figure = new_figure(PAGE_WIDTH, 0.6 + 1.6 * len(panels) + 0.2 * bool(without))
+    figure = new_figure(PAGE_WIDTH, 0.75 + 1.6 * len(panels) + 0.2 * bool(without))
     axes = figure.subplots(max(len(panels), 1), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for letter, (name, part), ax in zip(ascii_lowercase, panels.items(), axes, strict=False):
         plot_gain(part, ax, order)
         missing = [LOSSES[loss] for loss, own in part.groupby("loss", sort=False) if not own["seeds"].iloc[0]]
         gap = f"; not compared: {', '.join(missing)}" if missing else ""
-        ax.set_title(f"({letter}) {name}, {_seeds(part)}{gap}", loc="left")
+        ax.set_title(textwrap.fill(f"({letter}) {name}, {_seeds(part)}{gap}", 110), loc="left")
         ax.label_outer()
     axes[-1].set_xlabel("class, with its test images; from frequent to rare in training")
     if without:
         text = f"No run of softmax and another loss to compare: {'; '.join(without)}."
-        figure.suptitle(text, fontsize=7, x=0.01, ha="left")
+        figure.suptitle(textwrap.fill(text, 140), fontsize=7, x=0.01, ha="left")
     if not panels:
         axes[0].axis("off")
         return figure
     handles = [
-        Line2D(
-            [],
-            [],
-            color=LOSS_COLORS[loss],
-            marker=LOSS_MARKERS[loss],
-            markersize=marker_size(loss),
-            label=name,
-            linestyle="none",
-        )  # fmt: skip
+        Line2D([], [], marker=LOSS_MARKERS[loss], markersize=marker_size(loss), label=name, **_look(loss))
         for loss, name in LOSSES.items()
         if loss in set(gains.loc[gains["seeds"] > 0, "loss"])
     ]
     hollow = Line2D([], [], color="black", marker="o", markerfacecolor="none", linestyle="none")
     hollow.set_label("published, AffectNet")
-    figure.legend(handles=[*handles, hollow], loc="outside lower center", ncols=5, columnspacing=1.0)
+    figure.legend(handles=[*handles, hollow], loc="outside lower center", ncols=3, columnspacing=1.2)
     return figure
+
+
+def _look(loss: str) -> dict:
+    return {"color": LOSS_COLORS[loss], "linestyle": "none"}
 
 
 def _name(base: str, pretrained: bool) -> str:

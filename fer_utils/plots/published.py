@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.lines import AxLine, Line2D
 
 from fer_utils.errors import InputError
 from fer_utils.paper import BASES, LOSSES, MODELS
@@ -14,7 +14,7 @@ def plot_published_scatter(table: pd.DataFrame, ax: Axes) -> Axes:
     """Our accuracy against the published one, a point a model, hollow when trained from scratch.
 
     Args:
-        table: rows of `paper.beside_published`; models that were not run are left out and counted in the corner.
+        table: rows of `paper.beside_published`; models that were not run are left out and counted in the title.
         ax: where to draw.
 
     Raises:
@@ -42,17 +42,14 @@ def plot_published_scatter(table: pd.DataFrame, ax: Axes) -> Axes:
             markerfacecolor=color if model.pretrained else "white",
             elinewidth=0.7,
         )
-    limits = ax.get_xlim(), ax.get_ylim()
-    ax.axline((0, 0), slope=1, color="#666666", linewidth=0.7, linestyle=":", zorder=1)
-    ax.set(xlim=limits[0], ylim=limits[1])
+    # As an artist it leaves the limits to the points, which two panels share.
+    ax.add_artist(AxLine((0, 0), None, slope=1, color="#666666", linewidth=0.7, linestyle=":", zorder=1))
     ax.set(xlabel="published accuracy, AffectNet (%)", ylabel="our accuracy (%)")
-    notes = []
+    note = f"{len(ran)} models" if len(ran) == len(table) else f"{len(ran)} of {len(table)} models ran"
     if len(ran) >= 4:
         ranks = ran[["accuracy_published", "accuracy"]].rank()
-        notes.append(f"Spearman ρ = {ranks.corr().iloc[0, 1]:.2f}, {len(ran)} models")
-    if len(ran) < len(table):
-        notes.append(f"{len(table) - len(ran)} of {len(table)} models not run")
-    ax.text(0.02, 0.98, "\n".join(notes), transform=ax.transAxes, va="top", fontsize=7)
+        note = f"Spearman ρ = {ranks.corr().iloc[0, 1]:.2f}, {note}".replace("-", "−")
+    ax.set_title(note, loc="right", fontsize=7)
     return ax
 
 

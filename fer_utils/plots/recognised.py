@@ -75,8 +75,8 @@ def figure_picture(image: np.ndarray, boxes, scale: float = 1.0, title: str = ""
 
     Args:
         image: uint8 (H, W, 3).
-        boxes: (N, 4), in pixels of a picture `scale` times smaller... of which `image` is a copy at `scale`.
-        scale: pixels of `image` to one of `boxes`.
+        boxes: (N, 4), in pixels of the picture that `image` is a smaller copy of.
+        scale: pixels of `image` to one of the picture.
         title: above it.
 
     >>> figure_picture(np.zeros((80, 100, 3), np.uint8), [[20, 40, 60, 80]], 0.5).axes[0].patches[0].get_width()

@@ -13,7 +13,14 @@ from fer_utils.plots.style import PAGE_WIDTH, new_figure, style
 POINT, MEAN, CHANCE, COLLAPSED = "#56B4E9", "#000000", "#8C8C8C", "#D55E00"
 
 
-def plot_variants(runs: pd.DataFrame, ax: Axes, metric: str = "macro_recall", reference: str | None = None) -> Axes:
+def plot_variants(
+    runs: pd.DataFrame,
+    ax: Axes,
+    metric: str = "macro_recall",
+    reference: str | None = None,
+    variants=None,
+    seeds: int = 0,
+) -> Axes:
     """Every run of one setting as a point, the mean over seeds as a bar; a run whose embedding collapsed is a cross.
 
     Args:
@@ -21,19 +28,24 @@ def plot_variants(runs: pd.DataFrame, ax: Axes, metric: str = "macro_recall", re
         ax: where to draw.
         metric: column of fractions 0–1, drawn in per cent.
         reference: variant whose mean is drawn through all rows.
+        variants: rows, one without a run staying empty; default: those that occur.
+        seeds: how many each should have; a variant with fewer says so.
 
     >>> runs = pd.DataFrame({"variant": ["a", "b"], "collapsed": [False, True], "macro_recall": [0.5, 0.125]})
     >>> ax = plot_variants(runs, new_figure().subplots())
     >>> [text.get_text() for text in ax.get_yticklabels()]
     ['a', 'b']
     """
-    variants = list(dict.fromkeys(runs["variant"]))
+    variants = list(dict.fromkeys(runs["variant"]) if variants is None else variants)
     for place, variant in enumerate(variants):
         own = runs[runs["variant"] == variant]
         for collapsed, marker, color in ((False, "o", POINT), (True, "x", COLLAPSED)):
             part = 100 * own.loc[own["collapsed"].astype(bool) == collapsed, metric]
             ax.plot(part, [place] * len(part), marker, color=color, markersize=4, linestyle="none", zorder=3)
         ax.plot([100 * own[metric].mean()] * 2, [place - 0.3, place + 0.3], color=MEAN, linewidth=1.4, zorder=2)
+        if len(own) < seeds:
+            text = f"{len(own)} of {seeds}\nseeds"
+            ax.annotate(text, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize="small")
     if reference in variants:
         mean = 100 * runs.loc[runs["variant"] == reference, metric].mean()
         ax.axvline(mean, color=MEAN, linewidth=0.7, linestyle=":", zorder=1)
@@ -53,7 +65,7 @@ def figure_variants(runs: pd.DataFrame, reference: str | None = None, metric: st
         reference: the variant that the others are compared with.
         metric: column of fractions 0–1.
 
-    >>> runs = pd.DataFrame({"setting": ["x"], "variant": ["a"], "collapsed": [False], "macro_recall": [0.5]})
+    >>> runs = pd.DataFrame({"setting": ["x"], "variant": ["a"], "seed": 0, "collapsed": False, "macro_recall": 0.5})
     >>> figure_variants(runs).axes[0].get_title("left")
     '(a) x'
     """
@@ -63,7 +75,7 @@ def figure_variants(runs: pd.DataFrame, reference: str | None = None, metric: st
     figure = new_figure(PAGE_WIDTH, 0.75 + lines * (0.55 + 0.19 * runs["variant"].nunique()))
     axes = list(figure.subplots(lines, columns, sharey=True, squeeze=False).flat)
     for letter, (setting, own), ax in zip(ascii_lowercase, groups, axes, strict=False):
-        plot_variants(own, ax, metric, reference)
+        plot_variants(own, ax, metric, reference, list(dict.fromkeys(runs["variant"])), runs["seed"].nunique())
         if setting:
             ax.set_title(f"({letter}) {setting.replace('_', ', ')}", loc="left")
     for ax in axes[len(groups) :]:

@@ -10,24 +10,24 @@ from fer_utils.recognising.faces import (
     Picture,
     recognise_picture,
     recognise_pictures,
+    save_faces,
     to_manifest,
-    write_faces,
 )
-from fer_utils.recognising.models import Recogniser, default_run, load_recogniser
+from fer_utils.recognising.models import Recogniser, finished_runs, load_recogniser
 from fer_utils.recognising.pictures import list_pictures, open_picture
 
 __all__ = [
     "COLUMNS",
     "Picture",
     "Recogniser",
-    "default_run",
     "draw_examples",
     "find_faces",
+    "finished_runs",
     "list_pictures",
     "load_recogniser",
     "open_picture",
     "recognise_picture",
     "recognise_pictures",
+    "save_faces",
     "to_manifest",
-    "write_faces",
 ]

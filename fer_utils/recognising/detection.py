@@ -21,7 +21,7 @@ from fer_utils.errors import InputError
 LONG_SIDE = 960  # pixels: a picture is reduced to this; smaller faces are lost (below about 30 pixels then)
 SHORT_SIDE = 320  # and looked at once more at this size, at which a face that fills it is still one face
 THRESHOLD = 0.4
-SAME_FACE = 0.3  # overlap (intersection over union) from which two boxes are one face
+SAME_FACE = 0.5  # overlap, as a share of the smaller box, from which two boxes are one face
 _STRIDE, _MULTIPLE = 4, 32  # pixels an output cell stands for; sizes that the network's strides divide
 
 
@@ -69,12 +69,19 @@ def _detect(image: np.ndarray, scale: float, threshold: float) -> np.ndarray:
 
 
 def _distinct(found: np.ndarray) -> np.ndarray:
-    """Positions of one box a face, that of the highest score."""
-    import torch
-    from torchvision.ops import nms
+    """Positions of one box a face, that of the highest score.
 
-    corners = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:4]], axis=1)
-    return nms(torch.from_numpy(corners), torch.from_numpy(found[:, 4]), SAME_FACE).numpy()
+    Overlap counts by the smaller box, not by the union: in a face that fills the picture its middle is found again.
+    """
+    first, last = found[:, :2], found[:, :2] + found[:, 2:4]
+    waiting, kept = np.argsort(-found[:, 4], kind="stable"), []
+    while len(waiting):
+        best, others = waiting[0], waiting[1:]
+        sides = np.minimum(last[best], last[others]) - np.maximum(first[best], first[others])
+        smaller = np.minimum(found[best, 2:4].prod(), found[others, 2:4].prod(axis=1))
+        waiting = others[sides.clip(min=0).prod(axis=1) < SAME_FACE * smaller]
+        kept.append(best)
+    return np.array(kept, dtype=int)
 
 
 @functools.cache
@@ -93,4 +100,5 @@ def _session():
         value.type.tensor_type.ClearField("shape")  # it was written for 32 × 32 pixels, but takes any size
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # initialisers that nothing uses are no news to anyone
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other programs need the cores as well
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

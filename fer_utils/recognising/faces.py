@@ -11,6 +11,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from fer_utils.datasets.boxes import BOX_COLUMNS, cut_box, with_margin
+from fer_utils.datasets.manifest import write_manifest
 from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS, LABELS
 from fer_utils.files import replaced
@@ -111,20 +112,31 @@ def recognise_pictures(
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=COLUMNS), notes, kept
 
 
-def write_faces(faces: pd.DataFrame, path: Path | str) -> Path:
-    """Write the table as CSV, a row a face, probabilities with four digits.
+def save_faces(faces: pd.DataFrame, margin: float, folder: Path | str) -> list[Path]:
+    """Write `faces.csv`, a row a face with probabilities of four digits, and, of any faces, `manifest.parquet`.
+
+    Args:
+        faces: columns `COLUMNS`; `label` as corrected by hand.
+        margin: see `to_manifest`.
+        folder: is made.
+
+    Returns:
+        the paths.
 
     Raises:
-        InputError: if it cannot be written.
+        InputError: if they cannot be written.
     """
+    paths = [Path(folder) / "faces.csv"]
     try:
-        with replaced(path) as temporary:
+        with replaced(paths[0]) as temporary:
             faces.to_csv(temporary, index=False, float_format="%.4f")
+        if len(faces):
+            paths.append(Path(folder) / "manifest.parquet")
+            write_manifest(to_manifest(faces, margin), paths[1])
     except OSError as error:
-        raise InputError(
-            f"expected a file that can be written, found {path} ({error.strerror}); name another"
-        ) from error
-    return Path(path)
+        reason = error.strerror or error
+        raise InputError(f"expected a folder that can be written, found {folder} ({reason}); name another") from error
+    return paths
 
 
 def to_manifest(faces: pd.DataFrame, margin: float, split: str = "test") -> pd.DataFrame:

@@ -15,11 +15,7 @@ from fer_utils.models import FERNet
 from fer_utils.runs import Run, located, project_root
 from fer_utils.weights import load_weights
 
-DEFAULT_RUNS = (
-    "demo/model10-seed0",
-    "demo/*",
-    "explore/first",
-)  # what `make study` leaves, then what 03_fine_tune does
+FIRST_RUNS = ("demo/model10-seed0", "demo/*", "explore/first")  # what `make study` leaves, then what 03_fine_tune does
 CROP_MARGIN = 0.1  # of the detector's box; in drawn faces it fills 82 % of the image's height, in FER+ 86 % (medians)
 AT_ONCE = 32  # faces
 
@@ -83,11 +79,11 @@ class Recogniser:
                 f"{self.dataset}: who is unlike the people in it may be recognised worse, and nobody measured how much"
             )
         return (
-            "**An expression is not an emotion.** The network says how annotators would name what a face shows, not what "
-            "a person feels, thinks or intends; it always answers one of eight classes, whatever it is shown.\n\n"
-            f"**For whom its errors were measured:** {self.name} was right on {100 * self.accuracy:.1f} % of "
-            f"{self.images:,} {self.split} images (mean recall of the eight classes {100 * self.macro_recall:.1f} %) of "
-            f"{about}."
+            "**An expression is not an emotion.** The network says how annotators would name what a face shows, not "
+            "what a person feels, thinks or intends; and it always answers one of eight classes, whatever it is shown."
+            f"\n\n**For whom its errors were measured:** {self.name} was right on {100 * self.accuracy:.1f} % of "
+            f"{self.images:,} {self.split} images (mean recall of the eight classes {100 * self.macro_recall:.1f} %), "
+            f"of {about}."
         )
 
     def _prepared(self, crops: list[np.ndarray]) -> Tensor:
@@ -95,23 +91,20 @@ class Recogniser:
         return torch.stack([transform(torch.from_numpy(crop.copy()).permute(2, 0, 1)) for crop in crops])
 
 
-def default_run(root: Path | str | None = None) -> str | None:
-    """STUDY/RUN of the first finished run of `DEFAULT_RUNS`; None where there is none yet."""
-    root = Path(root) if root else project_root()
-    for pattern in DEFAULT_RUNS:
-        for path in sorted((root / "runs").glob(f"{pattern}/metrics.json")):
-            run = Run(*path.parts[-3:-1], root)
-            if run.resolved.target == "label":
-                return f"{run.study}/{run.name}"
-    return None
+def finished_runs(root: Path | str | None = None) -> list[str]:
+    """STUDY/RUN of every finished run of expressions, those of `FIRST_RUNS` first."""
+    runs = Path(root or project_root()) / "runs"
+    found = [path for pattern in (*FIRST_RUNS, "*/*") for path in sorted(runs.glob(f"{pattern}/metrics.json"))]
+    names = dict.fromkeys(path.parts[-3:-1] for path in found)
+    return [f"{study}/{name}" for study, name in names if Run(study, name, root).resolved.target == "label"]
 
 
 def load_recogniser(source: str = "", root: Path | str | None = None) -> Recogniser:
     """The network of a finished run or of an exported file.
 
     Args:
-        source: STUDY/RUN; a run's folder; a file that `export` wrote (.onnx, .safetensors, .pt2); or "" for
-            `default_run`.
+        source: STUDY/RUN; a run's folder; a file that `export` wrote (.onnx, .safetensors, .pt2); or "" for the
+            first of `finished_runs`.
         root: the checkout; default: the one around the working directory.
 
     Raises:
@@ -119,8 +112,8 @@ def load_recogniser(source: str = "", root: Path | str | None = None) -> Recogni
             its weights do not fit its architecture.
     """
     root = Path(root) if root else project_root()
-    source = str(source) or default_run(root)
-    if source is None:
+    source = str(source) or next(iter(finished_runs(root)), "")
+    if not source:
         raise InputError("expected a finished run, found none yet; run `make study` first, or train one: 03_fine_tune")
     path = located(source, root)
     if path.suffix.removeprefix(".") in export.FORMATS:

@@ -53,8 +53,8 @@ def open_picture(path: Path | str) -> np.ndarray:
         uint8 (H, W, 3), RGB.
 
     Raises:
-        InputError: if it is absent, an empty folder, no picture, damaged, or of more than `MOST_MEGAPIXELS` megapixels, which are not
-            decoded.
+        InputError: if it is absent, a folder without pictures, no picture, damaged, or of more than `MOST_MEGAPIXELS`
+            megapixels, which are not decoded.
 
     Example:
         >>> open_picture("nowhere.png")

@@ -25,7 +25,7 @@ from fer_utils.training import processes
 from fer_utils.training.data import ExpressionData
 from fer_utils.training.module import ExpressionModule
 from fer_utils.training.preparing import pack_if_asked, prepare_manifest
-from fer_utils.training.record import Abandoned, Record
+from fer_utils.training.record import Abandoned, Record, image_counts
 from fer_utils.training.verifying import verify_strangers
 from fer_utils.weights import load_pretrained, load_weights
 
@@ -108,7 +108,6 @@ def _complete(run: Run, params: RunParameters, record: Record) -> None:
             results |= verify_strangers(data.test.manifest, features, run, seed=params.data_seed)
         else:
             results |= _evaluate(data.test.manifest, probabilities, features, run)
-    splits = manifest["split"].value_counts()
     done = len(record.history)
     stopped = {"stopped_after": done, "epochs": params.epochs} if done < params.epochs else {}
     run.write_json(
@@ -116,11 +115,8 @@ def _complete(run: Run, params: RunParameters, record: Record) -> None:
         {
             **stopped,
             "best_epoch": record.best["epoch"],
-            **{f"{split}_images": int(splits.get(split, 0)) for split in ("train", "validation", "test")},
             "collapsed": any(row.get("collapsed", False) for row in record.history),
-            "leaks_removed": int(manifest.attrs.get("leaks_removed") or 0),
-            "bad_images": int(manifest.attrs.get("bad_images", {}).get("count", 0)),
-            **({"dropped_images": sum(manifest.attrs["dropped"].values())} if "dropped" in manifest.attrs else {}),
+            **image_counts(manifest),
             "seconds": round(sum(row["seconds"] for row in record.history), 1),
             **results,
         },

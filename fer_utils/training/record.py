@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from pytorch_lightning import Callback
 
+from fer_utils.datasets.manifest import SPLITS
 from fer_utils.files import replaced
 from fer_utils.runs import Run
 from fer_utils.training.geometry import CollapseWarning, collapse
@@ -94,3 +95,30 @@ class Record(Callback):
             self.on_epoch(table)
         if self.stop():
             trainer.should_stop = True  # after the checkpoint, which must go on as if nothing had been asked
+
+
+def image_counts(manifest: pd.DataFrame) -> dict:
+    """What `metrics.json` says of a run's images: how many, by which protocol, and how many were left out and why.
+
+    Returns:
+        dict: `train_images`, `validation_images`, `test_images`, `leaks_removed`, `bad_images`; and where the manifest
+        knows of them `protocol` (its name), `near_leaks_removed` and `dropped_images`.
+
+    Example:
+        >>> manifest = pd.DataFrame({"split": ["train", "train", "test"]})
+        >>> manifest.attrs = {"protocol": {"name": "paper"}, "leaks_removed": 5}
+        >>> image_counts(manifest)
+        {'train_images': 2, 'validation_images': 0, 'test_images': 1, 'protocol': 'paper', 'leaks_removed': 5, \
+'bad_images': 0}
+    """
+    sizes, about = manifest["split"].value_counts(), manifest.attrs
+    counts = {f"{split}_images": int(sizes.get(split, 0)) for split in SPLITS}
+    if "protocol" in about:
+        counts["protocol"] = about["protocol"]["name"]
+    counts["leaks_removed"] = int(about.get("leaks_removed") or 0)
+    if about.get("near_leaks_removed"):
+        counts["near_leaks_removed"] = about["near_leaks_removed"]
+    counts["bad_images"] = int(about.get("bad_images", {}).get("count", 0))
+    if "dropped" in about:
+        counts["dropped_images"] = sum(about["dropped"].values())
+    return counts

@@ -3,10 +3,12 @@
 from fer_utils.widgets.base import explore
 from fer_utils.widgets.browser import in_words, leaf_through
 from fer_utils.widgets.confusion import ConfusionGrid, explore_confusion
+from fer_utils.widgets.recognising import FaceRecogniser
 from fer_utils.widgets.training import LiveTraining
 
 __all__ = [
     "ConfusionGrid",
+    "FaceRecogniser",
     "LiveTraining",
     "explore",
     "explore_confusion",

@@ -17,7 +17,7 @@ def in_words(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
     >>> def refuse():
     ...     raise InputError("expected an image, found none; choose another")
-    >>> in_words(refuse)().texts[0].get_text()
+    >>> in_words(refuse)().axes[0].texts[0].get_text()
     'expected an image, found none; choose another'
     """
 

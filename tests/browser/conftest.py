@@ -135,7 +135,7 @@ def open_notebook(page, server, checkout, request):
         path = checkout / "notebooks" / f"{name}.ipynb"
         notebook = load_notebook_node(str(ROOT / "notebooks" / path.name))
         nbformat.write(parameterize_notebook(notebook, values) if values else notebook, path)
-        opened.append(Notebook(page, server, name))
+        opened.append(Notebook(page, server, name, checkout))
         return opened[-1]
 
     yield open_with

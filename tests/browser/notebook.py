@@ -3,6 +3,7 @@
 import os
 import re
 import time
+from pathlib import Path
 
 from tests.browser.conftest import ARTEFACTS
 
@@ -16,10 +17,11 @@ class Notebook:
         page: of Playwright.
         server: URL and token.
         name: of the notebook, without its ending.
+        checkout: where JupyterLab was started.
     """
 
-    def __init__(self, page, server: dict, name: str):
-        self.page, self.name = page, name
+    def __init__(self, page, server: dict, name: str, checkout: Path):
+        self.page, self.name, self.checkout = page, name, checkout
         # Times are promised for two idle cores; busy ones are given as much more as they are busy.
         self.patience = max(1.0, 2 * os.getloadavg()[0] / os.cpu_count())
         page.goto(f"{server['url']}lab/tree/{name}.ipynb?reset&token={server['token']}")

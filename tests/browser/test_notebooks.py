@@ -1,5 +1,7 @@
 """Every notebook, opened and run as a reader would, and what can be moved, clicked or given in it."""
 
+import time
+
 import pytest
 
 from tests.browser.conftest import ROOT, TINY
@@ -13,13 +15,14 @@ SMOKE = {
     "03_fine_tune": {**TINY, "study": "browser", "run": "whole"},
     "04_evaluate_run": {"study": "browser", "run": "trained"},
     "06_loss_playground": {"steps": 20},
+    "07_recognise_faces": {"run": "browser/trained", "out": "runs/faces"},
 }
 FIRST_PICTURE = 10  # seconds, on two cores that have nothing else to do
 REDRAWN = 0.3
 
 
 def test_the_table_of_contents_opens_rendered_and_a_stranger_is_asked_for_the_token(page, server):
-    page.goto(f"{server['url']}lab?token={server['token']}")
+    page.goto(f"{server['url']}?token={server['token']}")
     row = page.locator(".jp-RenderedMarkdown table tr", has_text="03_fine_tune")
     row.wait_for()
     page.screenshot(path=ROOT / ".cache/browser/contents.png")
@@ -63,8 +66,27 @@ def click_a_cell(notebook) -> None:
     notebook.screenshot("04_clicked")
 
 
+def upload(notebook) -> None:
+    """An uploaded picture is shown with its face; a text file in a picture's clothes is named."""
+    folder = notebook.checkout / "runs/faces"
+    text = folder / "a text.jpg"
+    text.write_text("no picture")
+    started = time.perf_counter()
+    notebook.page.set_input_files("input[type=file]", [folder / "drawn/portrait.png", text])
+    notebook.page.get_by_text("1 face in 2 pictures.").wait_for()
+    print(f"{notebook.name}: an uploaded face after {time.perf_counter() - started:.1f} s")
+    assert notebook.page.get_by_text("a text.jpg").is_visible()
+    assert (folder / "pictures/portrait.png").read_bytes() == (folder / "drawn/portrait.png").read_bytes()
+    notebook.page.get_by_label("Face 1 shows").select_option("anger")
+    notebook.page.get_by_role("button", name="Save CSV and manifest").click()
+    notebook.page.get_by_text("faces.csv").last.wait_for()
+    assert "anger" in (folder / "faces.csv").read_text()
+    notebook.screenshot("07_uploaded")
+
+
 MOVES = {
     "01_explore_data": lambda notebook: move(notebook, "draw"),
     "04_evaluate_run": click_a_cell,
     "06_loss_playground": lambda notebook: move(notebook, "λ"),
+    "07_recognise_faces": upload,
 }

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fer_utils import datasets, runs
+from fer_utils import datasets, runs, splits
 from fer_utils.datasets import class_counts, images
 from fer_utils.errors import InputError
 from fer_utils.training import prepare_manifest
+from fer_utils.training.record import image_counts
 from tests.datasets import trees
 
 CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
@@ -111,6 +112,17 @@ def test_every_image_is_decoded_once(tree, monkeypatch):
     assert len(opened) == len({*opened}) == 240 and "fingerprint" not in manifest
     again = prepare(tree, protocol="paper", held_out_per_class=3)
     assert len(opened) == 240 and again.equals(manifest)
+
+
+def test_the_runs_numbers_name_protocol_and_leaks(tree):
+    manifest = prepare(tree, protocol="k_fold", folds=3, fold=1)
+    counts = image_counts(manifest)
+    assert counts["protocol"] == "k_fold" and counts["leaks_removed"] == manifest.attrs["leaks_removed"] > 0
+    assert {name: counts[f"{name}_images"] for name in ("train", "validation", "test")} == sizes(manifest)
+    assert "near_leaks_removed" not in counts
+    leak, other = (manifest.loc[manifest["split"] == split].iloc[0] for split in ("train", "test"))
+    pair = {"first": leak["image"], "second": other["image"], "first_split": "train", "second_split": "test"}
+    assert image_counts(splits.remove_near_leaks(manifest, pd.DataFrame([pair])))["near_leaks_removed"] == 1
 
 
 def test_bad_images_stop_the_run_or_are_counted(tree, tmp_path):
