@@ -128,7 +128,7 @@ def figure_recognised(pictures, most: int = 8) -> Figure:
     shown = rows[:most]
     figure = new_figure(PAGE_WIDTH, ROW_HEIGHT * len(shown) + 0.25)
     grid = figure.subplots(len(shown), 4, squeeze=False, width_ratios=[2.2, 1, 1, 1.6])
-    for axes, (picture, k) in zip(grid, shown, strict=True):
+    for row, (axes, (picture, k)) in enumerate(zip(grid, shown, strict=True), 1):
         face = picture.faces.iloc[k]
         if k == 0:
             boxes = picture.faces[["box_x", "box_y", "box_width", "box_height"]].to_numpy()
@@ -138,6 +138,8 @@ def figure_recognised(pictures, most: int = 8) -> Figure:
             axes[0].axis("off")
         heatmap = None if picture.heatmaps is None else picture.heatmaps[k]
         _plot_face(axes[1:], picture.crops[k], face[[f"p_{name}" for name in EXPRESSIONS]].to_numpy(float), heatmap)
+        if row < len(shown):
+            axes[-1].set_xlabel("")
         axes[1].set_title(f"{face['face']}: {face['label']}", fontsize=7)
     more = f", the first {len(shown)} of {len(rows)} faces" if len(rows) > len(shown) else ""
     figure.suptitle(f"Face as the network sees it, Grad-CAM of the likeliest class, probabilities{more}", fontsize=8,
