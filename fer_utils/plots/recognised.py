@@ -24,8 +24,8 @@ def plot_boxes(ax: Axes, image: np.ndarray, boxes, numbers=None, chosen: int | N
         chosen: number of the face to draw with a thick frame.
 
     >>> ax = plot_boxes(new_figure().subplots(), np.zeros((80, 100, 3), np.uint8), [[10, 20, 30, 40]])
-    >>> ax.patches[0].get_bbox().bounds, ax.texts[0].get_text()
-    ((10.0, 20.0, 30.0, 40.0), '1')
+    >>> [float(side) for side in ax.patches[0].get_bbox().bounds], ax.texts[0].get_text()
+    ([10.0, 20.0, 30.0, 40.0], '1')
     """
     height, width = image.shape[:2]
     ax.imshow(image)
@@ -53,7 +53,7 @@ def plot_probabilities(ax: Axes, probabilities) -> Axes:
         InputError: for another shape.
 
     >>> ax = plot_probabilities(new_figure().subplots(), [0.5, 0.5, 0, 0, 0, 0, 0, 0])
-    >>> ax.patches[0].get_width()
+    >>> float(ax.patches[0].get_width())
     50.0
     """
     percent = 100 * np.asarray(probabilities, dtype=float)
@@ -79,7 +79,8 @@ def figure_picture(image: np.ndarray, boxes, scale: float = 1.0, title: str = ""
         scale: pixels of `image` to one of the picture.
         title: above it.
 
-    >>> figure_picture(np.zeros((80, 100, 3), np.uint8), [[20, 40, 60, 80]], 0.5).axes[0].patches[0].get_width()
+    >>> figure = figure_picture(np.zeros((80, 100, 3), np.uint8), [[20, 40, 60, 80]], 0.5)
+    >>> float(figure.axes[0].patches[0].get_width())
     30.0
     """
     height, width = image.shape[:2]
