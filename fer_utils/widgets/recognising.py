@@ -38,7 +38,7 @@ class FaceRecogniser(ipywidgets.VBox):
         self._out, self._root = Path(out), Path(root) if root else project_root()
         wide = {"description_width": "initial"}
         self.upload = ipywidgets.FileUpload(
-            accept="image/*", multiple=True, description="Upload pictures", layout={"width": "14em"},
+            accept="image/*", multiple=True, description="Upload pictures", layout={"width": "auto"},
             tooltip="Choose one or many pictures from this computer, or its camera where the browser offers it",
         )  # fmt: skip
         self.path = ipywidgets.Text(
@@ -47,13 +47,13 @@ class FaceRecogniser(ipywidgets.VBox):
         )  # fmt: skip
         self.whole = ipywidgets.Checkbox(
             value=whole_picture, description="no face found: take the whole picture", indent=False,
-            layout={"width": "24em"},
+            layout={"width": "auto"},
         )  # fmt: skip
         self.run = ipywidgets.Dropdown(
             options=list(dict.fromkeys([recogniser.name, *runs])), description="network", style=wide
         )
         self.save = ipywidgets.Button(
-            description="Save CSV and manifest", disabled=True, layout={"width": "15em"}, button_style="primary"
+            description="Save CSV and manifest", disabled=True, layout={"width": "auto"}, button_style="primary"
         )
         self.status, self.limits, self.results = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.VBox()
         self.upload.observe(self._on_upload, "value")
