@@ -19,6 +19,9 @@ def main(arguments: list[str] | None = None) -> int:
     ):
         command = subparsers.add_parser(name, help=text, description=text)
         command.add_argument("study", help="name of a file in experiments/, without its ending")
+        if name == "collect":
+            text = "gather those that have finished, and leave gaps where the others are missing"
+            command.add_argument("--finished", action="store_true", help=text)
         if name == "run":
             command.add_argument("run", help="name of the run, as under runs/<study>/")
         if name in ("study", "run"):

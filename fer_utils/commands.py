@@ -154,11 +154,14 @@ def run(study: str, run: str, data: str = "", weights: str = "") -> int:
     return 0
 
 
-def collect(study: str) -> int:
-    """Write `results/<study>/` from the study's finished runs."""
+def collect(study: str, finished: bool = False) -> int:
+    """Write `results/<study>/` from the study's runs, or from those that have finished: the others are gaps then."""
     root = project_root()
     plan = studies.load(study, root)
-    collecting.collect(plan, plan.names, root)
+    names = [name for name in plan.names if not finished or Run(study, name, root).finished]
+    if not names:
+        raise InputError(f"expected finished runs of {study!r}, found none; compute some: make study STUDY={study}")
+    collecting.collect(plan, names, root)
     return 0
 
 

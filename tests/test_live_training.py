@@ -44,7 +44,7 @@ def test_the_button_reaches_a_training_in_a_thread_of_its_own(live):
     assert asyncio.run(cell()) == "params" and fit.asked == "after_epoch"
     assert fit.thread is not threading.main_thread()
     assert live.state.value == "stopped after epoch 1 of 3; run this cell again to go on"
-    assert live.stop.disabled and bytes(live.picture.value).startswith(b"\x89PNG")
+    assert live.stop.disabled and "<img alt=" in live.picture.value
 
 
 def test_an_interrupt_ends_the_training_before_the_cell(live):

@@ -101,6 +101,19 @@ def test_results_of_a_run_older_than_a_parameter_hold_its_default(tmp_path):
     assert table["classifier"].eq("linear").all() and table["island_weight"].eq(10).all()
 
 
+def test_what_has_finished_is_gathered_when_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "project_root", lambda: tmp_path)
+    plan = variants(tmp_path, settings={})
+    with pytest.raises(InputError, match="expected finished runs of 'tiny', found none"):
+        commands.collect("tiny", finished=True)
+    write_run(tmp_path, plan.runs()["adjusted-seed1"])
+    with pytest.raises(InputError, match="plain-seed0"):
+        commands.collect("tiny")
+    commands.collect("tiny", finished=True)
+    assert pd.read_csv(tmp_path / "results/tiny/runs.csv")["run"].tolist() == ["adjusted-seed1"]
+    assert json.loads((tmp_path / "results/tiny/study.json").read_text())["seeds"] == [0, 1]  # what is missing shows
+
+
 def test_results_of_variants_name_setting_and_variant(tmp_path):
     plan = variants(tmp_path, settings={})
     assert plan.names == ["plain-seed0", "adjusted-seed0", "plain-seed1", "adjusted-seed1"]

@@ -19,7 +19,7 @@ def explorer():
 
     box = widgets.explore_confusion(CONFUSION, draw, ("fear", "surprise"))
     (grid, slider), picture = box.children[0].children, box.children[1]
-    assert asked == [(("fear", "surprise"), (0.0, 1.0))] and bytes(picture.value).startswith(b"\x89PNG")
+    assert asked == [(("fear", "surprise"), (0.0, 1.0))] and "alt=" in picture.value
     return grid, slider, asked
 
 
@@ -55,4 +55,4 @@ def test_cells_say_and_show_how_many(explorer):
 )
 def test_what_is_chosen_is_marked(cell, marked):
     grid = widgets.ConfusionGrid(CONFUSION, cell)
-    assert sum("3px" in button.layout.border_top for button in grid.cells.values()) == marked
+    assert sum("2px" in button.layout.border_top for button in grid.cells.values()) == marked

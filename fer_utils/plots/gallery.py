@@ -9,7 +9,7 @@ from fer_utils.errors import InputError
 from fer_utils.plots.overlay import plot_overlay
 from fer_utils.plots.style import PAGE_WIDTH, new_figure, style
 
-TEXT_LINE = 0.115  # inches
+TEXT_LINE = 0.13  # inches
 
 
 @style()
@@ -53,7 +53,7 @@ def figure_gallery(images, captions, title: str = "", columns: int = 8) -> Figur
     for place, (image, caption) in enumerate(zip(images, captions, strict=True)):
         top, left = place // columns * step_y, place % columns * step_x
         sheet[top:, left:][:height, :width] = image
-        ax.text(left - 0.5, top + step_y - 0.7 * TEXT_LINE / pixel, caption, fontsize=6, linespacing=1.1)
+        ax.text(left - 0.5, top + step_y - 0.7 * TEXT_LINE / pixel, caption, fontsize=7, linespacing=1.1)
     ax.imshow(sheet)
     ax.set_axis_off()
     figure.suptitle(title, fontsize=8, x=0.01, y=0.99, ha="left")
@@ -91,7 +91,7 @@ def figure_overlays(images, heatmaps, captions, columns: int = 8) -> Figure:
     for place, (image, heatmap, caption) in enumerate(zip(images, heatmaps, captions, strict=True)):
         above, below = axes[place // columns * 2 : place // columns * 2 + 2, place % columns]
         above.imshow(image, cmap="gray", vmin=0, vmax=255)
-        above.set_title(caption, fontsize=6, linespacing=1.1)
+        above.set_title(caption, fontsize=7, linespacing=1.1)
         plot_overlay(below, image, heatmap)
     for ax in axes.ravel():
         ax.set_axis_off()

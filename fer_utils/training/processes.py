@@ -93,19 +93,19 @@ def train(run: Run, params: RunParameters, record: Record) -> None:
             command(params, run.root), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
-            _watch(process, run, record)
+            stopped = _watch(process, run, record)
         except (KeyboardInterrupt, Abandoned):
             raise Abandoned from None
         finally:
             _end(process)
     record.history = _history(run).to_dict("records")
-    if process.returncode and len(record.history) < params.epochs and not record.stop():
+    if process.returncode and not stopped:
         reasons = [line.split(STOPPED, 1)[1] for line in log.read_text().splitlines() if STOPPED in line]
         raise InputError(reasons[0] if reasons else f"a training process failed; its output is in {log}")
 
 
-def _watch(process: subprocess.Popen, run: Run, record: Record) -> None:
-    """Wait for the processes; report every epoch, and end them when asked to."""
+def _watch(process: subprocess.Popen, run: Run, record: Record) -> bool:
+    """Wait for the processes and report every epoch; True where they are to be ended after it, as the user asks."""
     last = run.path("last.ckpt")  # written last of all that an epoch leaves
 
     def written() -> int:
@@ -118,10 +118,11 @@ def _watch(process: subprocess.Popen, run: Run, record: Record) -> None:
             if record.on_epoch:
                 record.on_epoch(_history(run))
             if record.stop():
-                return
+                return True
         if record.stop() == "now":
             raise Abandoned
         time.sleep(0.2)
+    return False
 
 
 def _end(process: subprocess.Popen) -> None:

@@ -14,9 +14,9 @@ from fer_utils.expressions import EXPRESSIONS
 from fer_utils.metrics import confusion_rows
 from fer_utils.widgets.base import explore
 
-_UPWARDS = "writing-mode:vertical-rl;transform:rotate(180deg)"
+_UPWARDS = "writing-mode:vertical-rl;transform:rotate(180deg);height:72px;line-height:40px"
 _CELL = {"width": "40px", "height": "30px", "margin": "1px", "padding": "0"}
-_CHOSEN, _PLAIN = "3px solid #D55E00", "1px solid #C0C0C0"
+_CHOSEN, _PLAIN = "2px solid #D55E00", "1px solid #C0C0C0"
 
 
 class ConfusionGrid(ipywidgets.VBox):
@@ -81,7 +81,7 @@ def explore_confusion(
         value=confidence, min=0, max=1, step=0.01, description="confidence", layout={"width": "420px"}
     )
     row, picture = explore(draw, cell=grid, confidence=slider).children
-    picture.layout = {"max_width": "100%", "align_self": "flex-start"}
+    picture.layout.align_self = "flex-start"
     return ipywidgets.HBox([ipywidgets.VBox(row.children), picture], layout={"flex_flow": "row wrap"})
 
 

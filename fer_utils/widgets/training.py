@@ -1,7 +1,6 @@
 """A run as it trains, and the button that ends it early."""
 
 import asyncio
-import io
 import signal
 from collections.abc import Callable
 
@@ -10,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fer_utils.frontend import in_headless_kernel
-from fer_utils.plots import describe
 from fer_utils.runs import Run, RunParameters
+from fer_utils.widgets.base import Picture
 
 
 class LiveTraining(ipywidgets.VBox):
@@ -42,7 +41,7 @@ class LiveTraining(ipywidgets.VBox):
         self.stop.on_click(self._ask)
         self.bar = ipywidgets.IntProgress(max=epochs, layout={"width": "12em"})
         self.state = ipywidgets.Label("epoch 1 is on its way")
-        self.picture = ipywidgets.Image(format="png", layout={"display": "none", "max_width": "100%"})
+        self.picture = Picture()
         super().__init__([ipywidgets.HBox([self.stop, self.bar, self.state]), self.picture])
 
     def _ask(self, _) -> None:
@@ -55,10 +54,7 @@ class LiveTraining(ipywidgets.VBox):
 
     def show(self, history: pd.DataFrame) -> None:
         """Draw the history so far."""
-        figure, png = self._draw(history), io.BytesIO()
-        figure.savefig(png, format="png", dpi=100)
-        self.picture.value, self.picture.tooltip = png.getvalue(), describe(figure)
-        self.picture.layout.display = None
+        self.picture.show(self._draw(history), dpi=100)
         done = self.bar.value = len(history)
         seconds = (self._epochs - done) * history["seconds"].iloc[-1]
         if done == self._epochs:

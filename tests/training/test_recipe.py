@@ -13,7 +13,7 @@ from fer_utils import models, runs
 from fer_utils.datasets import read_manifest
 from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
-from fer_utils.training import fit
+from fer_utils.training import fit, prepare_manifest
 from fer_utils.training.averaging import WeightAverage
 from fer_utils.training.data import ExpressionData
 from fer_utils.training.fit import Interrupted
@@ -141,9 +141,9 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(beyond, tmp_path):
 
 def test_strong_augmentation_reaches_training_alone(tmp_path):
     params = tiny(augmentation="strong", batch_size=64)
-    manifest = pack_if_asked(read(params), params, tmp_path)
+    manifest = pack_if_asked(prepare_manifest(params, tmp_path), params, tmp_path)
     for packed in (True, False):
-        manifest = manifest if packed else read(params)
+        manifest = manifest if packed else prepare_manifest(params, tmp_path)
         strong, plain = (ExpressionData(manifest, p) for p in (params, tiny(batch_size=64)))
         ((changed, labels),), ((images, same),) = strong.train_dataloader(), plain.train_dataloader()
         assert torch.equal(labels, same) and changed.shape == images.shape
@@ -151,12 +151,6 @@ def test_strong_augmentation_reaches_training_alone(tmp_path):
         assert 15 < (changed == 0).flatten(1).sum(dim=1).gt(0.01 * 3 * 32 * 32).sum() < 50  # about half are erased
         ((untouched, _),), ((expected, _),) = strong.val_dataloader(), plain.val_dataloader()
         assert torch.equal(untouched, expected)
-
-
-def read(params):
-    from fer_utils.training import prepare_manifest
-
-    return prepare_manifest(params, None)
 
 
 @pytest.mark.parametrize(
