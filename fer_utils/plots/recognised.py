@@ -24,8 +24,8 @@ def plot_boxes(ax: Axes, image: np.ndarray, boxes, numbers=None, chosen: int | N
         chosen: number of the face to draw with a thick frame.
 
     >>> ax = plot_boxes(new_figure().subplots(), np.zeros((80, 100, 3), np.uint8), [[10, 20, 30, 40]])
-    >>> ax.patches[0].get_bbox().bounds, ax.texts[0].get_text()
-    ((10.0, 20.0, 30.0, 40.0), '1')
+    >>> [float(side) for side in ax.patches[0].get_bbox().bounds], ax.texts[0].get_text()
+    ([10.0, 20.0, 30.0, 40.0], '1')
     """
     height, width = image.shape[:2]
     ax.imshow(image)
@@ -53,7 +53,7 @@ def plot_probabilities(ax: Axes, probabilities) -> Axes:
         InputError: for another shape.
 
     >>> ax = plot_probabilities(new_figure().subplots(), [0.5, 0.5, 0, 0, 0, 0, 0, 0])
-    >>> ax.patches[0].get_width()
+    >>> float(ax.patches[0].get_width())
     50.0
     """
     percent = 100 * np.asarray(probabilities, dtype=float)
@@ -79,7 +79,8 @@ def figure_picture(image: np.ndarray, boxes, scale: float = 1.0, title: str = ""
         scale: pixels of `image` to one of the picture.
         title: above it.
 
-    >>> figure_picture(np.zeros((80, 100, 3), np.uint8), [[20, 40, 60, 80]], 0.5).axes[0].patches[0].get_width()
+    >>> figure = figure_picture(np.zeros((80, 100, 3), np.uint8), [[20, 40, 60, 80]], 0.5)
+    >>> float(figure.axes[0].patches[0].get_width())
     30.0
     """
     height, width = image.shape[:2]
@@ -128,7 +129,7 @@ def figure_recognised(pictures, most: int = 8) -> Figure:
     shown = rows[:most]
     figure = new_figure(PAGE_WIDTH, ROW_HEIGHT * len(shown) + 0.25)
     grid = figure.subplots(len(shown), 4, squeeze=False, width_ratios=[2.2, 1, 1, 1.6])
-    for axes, (picture, k) in zip(grid, shown, strict=True):
+    for row, (axes, (picture, k)) in enumerate(zip(grid, shown, strict=True), 1):
         face = picture.faces.iloc[k]
         if k == 0:
             boxes = picture.faces[["box_x", "box_y", "box_width", "box_height"]].to_numpy()
@@ -138,6 +139,8 @@ def figure_recognised(pictures, most: int = 8) -> Figure:
             axes[0].axis("off")
         heatmap = None if picture.heatmaps is None else picture.heatmaps[k]
         _plot_face(axes[1:], picture.crops[k], face[[f"p_{name}" for name in EXPRESSIONS]].to_numpy(float), heatmap)
+        if row < len(shown):
+            axes[-1].set_xlabel("")
         axes[1].set_title(f"{face['face']}: {face['label']}", fontsize=7)
     more = f", the first {len(shown)} of {len(rows)} faces" if len(rows) > len(shown) else ""
     figure.suptitle(f"Face as the network sees it, Grad-CAM of the likeliest class, probabilities{more}", fontsize=8,

@@ -38,7 +38,7 @@ class FaceRecogniser(ipywidgets.VBox):
         self._out, self._root = Path(out), Path(root) if root else project_root()
         wide = {"description_width": "initial"}
         self.upload = ipywidgets.FileUpload(
-            accept="image/*", multiple=True, description="Upload pictures", layout={"width": "auto"},
+            accept="image/*", multiple=True, description="Upload pictures", layout={"width": "14em"},
             tooltip="Choose one or many pictures from this computer, or its camera where the browser offers it",
         )  # fmt: skip
         self.path = ipywidgets.Text(
@@ -47,22 +47,24 @@ class FaceRecogniser(ipywidgets.VBox):
         )  # fmt: skip
         self.whole = ipywidgets.Checkbox(
             value=whole_picture, description="no face found: take the whole picture", indent=False,
-            layout={"width": "auto"},
+            layout={"width": "24em"},
         )  # fmt: skip
         self.run = ipywidgets.Dropdown(
             options=list(dict.fromkeys([recogniser.name, *runs])), description="network", style=wide
         )
         self.save = ipywidgets.Button(
-            description="Save CSV and manifest", disabled=True, layout={"width": "auto"}, button_style="primary"
+            description="Save CSV and manifest", disabled=True, layout={"width": "15em"}, button_style="primary"
         )
-        self.status, self.results = ipywidgets.HTML(), ipywidgets.VBox()
+        self.status, self.limits, self.results = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.VBox()
         self.upload.observe(self._on_upload, "value")
         self.path.observe(lambda change: self.show(change["new"]), "value")
         self.whole.observe(lambda _: self._again(), "value")
         self.run.observe(self._on_run, "value")
         self.save.on_click(self._on_save)
         controls = [self.upload, self.path, self.run, self.whole, self.save]
-        super().__init__([ipywidgets.HBox(controls, layout={"flex_flow": "row wrap"}), self.status, self.results])
+        super().__init__(
+            [ipywidgets.HBox(controls, layout={"flex_flow": "row wrap"}), self.status, self.limits, self.results]
+        )
 
     def show(self, paths) -> None:
         """Recognise the faces in files or folders, and show them in place of what was shown.
@@ -142,6 +144,7 @@ class FaceRecogniser(ipywidgets.VBox):
             self._say(str(error))
             return
         self._say(f"{change['new']} is in use.")
+        self.limits.value = f"<p>{html.escape(self.recogniser.limits().replace('**', ''))}</p>"
         self._again()
 
     def _on_save(self, _) -> None:
@@ -162,7 +165,7 @@ class FaceRecogniser(ipywidgets.VBox):
 def image(figure: Figure, alt: str) -> ipywidgets.HTML:
     """A figure as an image with a text for those who cannot see it."""
     png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=100)
+    figure.savefig(png, format="png", dpi=130)  # letters of 6 points are read on a screen
     source = base64.b64encode(png.getvalue()).decode()
     return ipywidgets.HTML(
         f'<img src="data:image/png;base64,{source}" alt="{html.escape(alt, quote=True)}" style="max-width: 100%">'
