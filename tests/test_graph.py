@@ -116,7 +116,7 @@ def interrupt(checkout, by, epochs):
     while process.poll() is None and not (history.is_file() and len(pd.read_csv(history)) >= epochs):
         time.sleep(0.05)
     process.send_signal(by)  # to the command alone: it passes the word on
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=180)  # on a busy machine the kernel takes its time
     assert process.returncode == 130 and "the same command goes on" in stderr
     return pd.read_csv(history)
 
