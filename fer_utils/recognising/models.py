@@ -17,8 +17,8 @@ from fer_utils.weights import load_weights
 
 FIRST_RUNS = ("demo/model10-seed0", "demo/*", "explore/first")  # what `make study` leaves, then what 03_fine_tune does
 # Of the detector's box, so that a face fills as much as in training. Of 392 FER+ validation faces found in pictures
-# pasted together 70, 69, 65, 60 and 56 % are recognised right with 0, 0.05, 0.1, 0.15 and 0.2; of 400 whole images 66 %.
-# The first two are alike, and a box that is a little too tight costs more.
+# pasted together 70, 69, 65, 60 and 56 % are recognised right with 0, 0.05, 0.1, 0.15 and 0.2; of 400 whole
+# images 66 %. The first two are alike, and a box that is a little too tight costs more.
 CROP_MARGIN = 0.05
 DRAWN_MARGIN = 0.1  # in a drawn portrait the detector's box takes 82 % of the height (median)
 AT_ONCE = 32  # faces
