@@ -39,7 +39,8 @@ def collect(study: Study, names: list[str], root: Path) -> Path:
             continue
         rows.append(_row(study, run, params, measured))
         histories.append(pd.read_csv(run.require("history.csv")).assign(run=name))
-        predictions.append(pd.read_parquet(run.require("predictions.parquet")).assign(run=name))
+        if run.evaluated:
+            predictions.append(pd.read_parquet(run.require("predictions.parquet")).assign(run=name))
         architecture = run.read_json("architecture.json")
         case = study.case(name)
         if study.models:

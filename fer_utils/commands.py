@@ -150,7 +150,12 @@ def run(study: str, run: str, data: str = "", weights: str = "") -> int:
         if params.devices == 1:
             gpus.claim(gpus.visible(), plan.runs_per_gpu)
         notebook = "02_pretrain_identity" if params.target == "subject" else "03_fine_tune"
-        execute(root / "notebooks" / f"{notebook}.ipynb", folder.path("notebook.ipynb"), dataclasses.asdict(params))
+        try:
+            execute(root / "notebooks" / f"{notebook}.ipynb", folder.path("notebook.ipynb"), dataclasses.asdict(params))
+        except InputError as error:
+            if not folder.finished:
+                raise
+            print(error, file=sys.stderr)  # it diverged: a result, with which the study goes on
     return 0
 
 
@@ -250,5 +255,9 @@ def execute(notebook: Path, output: Path, values: dict) -> None:
                 extra_arguments=["--log-level=ERROR"],
             )  # fmt: skip
         except PapermillExecutionError as error:
-            reason = error.evalue if error.ename == "InputError" else f"{error.ename}: {error.evalue} (see {output})"
+            reason = (
+                error.evalue
+                if error.ename in ("InputError", "Diverged")
+                else f"{error.ename}: {error.evalue} (see {output})"
+            )
             raise InputError(reason) from None

@@ -11,6 +11,10 @@ class InputError(ValueError):
         return [f"{type(self).__name__}: {self}"]
 
 
+class Diverged(InputError):
+    """Training has made numbers that are no longer finite: what was asked for cannot be trained."""
+
+
 def check_choice(what: str, value, choices) -> None:
     """Raise `InputError` naming the nearest right choice unless `value` is one of `choices`.
 

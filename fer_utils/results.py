@@ -62,6 +62,7 @@ def read_side(name: str, root: Path) -> Side:
     runs = pd.read_csv(folder / "runs.csv")
     predictions = pd.read_parquet(folder / "predictions.parquet")
     _check_classes(study, predictions)
+    runs = runs[runs["accuracy"].notna()]  # others diverged, and nothing of them could be evaluated
     runs["case"] = runs["run"].str.rpartition("-seed")[0]
     runs = runs.set_index("run")
     planned = _planned(json.loads((folder / "study.json").read_text(encoding="utf-8")), runs)

@@ -88,15 +88,22 @@ class Run:
         return self.path("metrics.json").is_file()
 
     @property
+    def evaluated(self) -> bool:
+        """Whether there is anything to see: not so in a finished run whose training diverged in its first epoch."""
+        return self.measured.get("diverged_in") != 1
+
+    @property
     def stopped(self) -> bool:
         """Whether its user stopped the training early: evaluated as it stood, but not finished."""
         return self.path("stopped.json").is_file()
 
     @property
     def status(self) -> str:
-        """One of "finished", "unfinished" and "stopped after epoch k of n"."""
+        """One of "finished", "unfinished", "stopped after epoch k of n" and "diverged in epoch k"."""
         if self.stopped:
             return "stopped after epoch {stopped_after} of {epochs}".format(**self.read_json("stopped.json"))
+        if self.finished and "diverged_in" in self.measured:
+            return "diverged in epoch {diverged_in}".format(**self.measured)
         return "finished" if self.finished else "unfinished"
 
     @property
@@ -113,10 +120,10 @@ class Run:
         """Path of a file that a finished run has; `InputError` where it does not."""
         if not self.path(name).is_file():
             why = f"was {self.status}" if self.stopped else "has not finished"
-            raise InputError(
-                f"expected {name} in run {self.study}/{self.name}, found none: the run {why}; "
-                "run it with 03_fine_tune or `make study`"
-            )
+            what = "run it with 03_fine_tune or `make study`"
+            if self.finished and not self.evaluated:
+                why, what = self.status, "lower the learning rate of another run"
+            raise InputError(f"expected {name} in run {self.study}/{self.name}, found none: the run {why}; {what}")
         return self.path(name)
 
     def read_json(self, name: str) -> dict:

@@ -7,7 +7,7 @@ step, and torch's own device assertion catches a wrong label. Under `torch.compi
 import torch
 from torch import Tensor
 
-from fer_utils.errors import InputError
+from fer_utils.errors import Diverged, InputError
 from fer_utils.losses.soft import is_soft
 
 
@@ -119,7 +119,7 @@ def _check_finite(name: str, values: Tensor) -> None:
         return
     if not values.isfinite().all():
         row = int((~values.isfinite()).any(dim=1).nonzero()[0])
-        raise InputError(
+        raise Diverged(
             f"expected finite {name}; found NaN or infinity in row {row}: training has diverged, lower the learning "
             "rate or check the input images"
         )

@@ -40,7 +40,7 @@ def models_of(runs: pd.DataFrame) -> list[int]:
     return [number for number, model in MODELS.items() if model.base in bases]
 
 
-def beside_published(runs: pd.DataFrame, models=None, seeds=None, predictions=None) -> pd.DataFrame:
+def beside_published(runs: pd.DataFrame, models=None, seeds=None, predictions=None, diverged=None) -> pd.DataFrame:
     """Each model's six metrics beside the paper's.
 
     Args:
@@ -48,6 +48,7 @@ def beside_published(runs: pd.DataFrame, models=None, seeds=None, predictions=No
         models: paper's model numbers to show; default all of the bases that were run. One without a run stays as a
             row of NaN, so that a gap is seen.
         seeds: seeds that every model should have; default all that occur in `runs`.
+        diverged: rows of `runs.csv` whose training diverged before there was anything to evaluate.
         predictions: `predictions.parquet`, from which a model of one seed gets an interval for every metric.
 
     Returns:
@@ -75,9 +76,10 @@ def beside_published(runs: pd.DataFrame, models=None, seeds=None, predictions=No
     models = models_of(runs) if models is None else list(models)
     seeds = sorted(set(runs["seed"])) if seeds is None else list(seeds)
     _check(runs)
+    failed = {number: 0 if diverged is None else int((diverged["model"] == number).sum()) for number in models}
     return pd.DataFrame(
         [
-            _row(number, runs[(runs["model"] == number) & runs["seed"].isin(seeds)], seeds, predictions)
+            _row(number, runs[(runs["model"] == number) & runs["seed"].isin(seeds)], seeds, predictions, failed[number])
             for number in models
         ]
     )
@@ -97,14 +99,14 @@ def say_intervals(beside: pd.DataFrame, more: str = "") -> str:
     return " ".join(filter(None, [f"Intervals: {'; '.join(kinds)}." if kinds else "", more]))
 
 
-def _row(number: int, runs: pd.DataFrame, seeds: list, predictions: pd.DataFrame | None) -> dict:
+def _row(number: int, runs: pd.DataFrame, seeds: list, predictions: pd.DataFrame | None, diverged: int) -> dict:
     published = MODELS[number]
     row = {
         "model": number,
         "base": published.base,
         "pretrained": published.pretrained,
         "loss": published.loss,
-        "ran": _what_ran(runs),
+        "ran": _what_ran(runs, diverged),
         "seeds": len(runs),
         "seeds_missing": len(seeds) - len(runs),
     }
@@ -140,9 +142,10 @@ def _intervals(runs: pd.DataFrame, predictions: pd.DataFrame | None) -> tuple[st
     return "95 % stratified bootstrap interval over the test images of the one seed", bounds
 
 
-def _what_ran(runs: pd.DataFrame) -> str:
+def _what_ran(runs: pd.DataFrame, diverged: int) -> str:
+    failed = f"training diverged with {diverged} seed{'' if diverged == 1 else 's'}" if diverged else ""
     if runs.empty:
-        return "not run"
+        return failed or "not run"
     first = runs.iloc[0]
     weights = f" ({first['weights']})" if first["pretrained"] and "weights" in runs else ""
     fewest, most = runs["train_images"].min(), runs["train_images"].max()
@@ -153,6 +156,7 @@ def _what_ran(runs: pd.DataFrame) -> str:
         f"{fewest:,} training images" if fewest == most else f"{fewest:,}–{most:,} training images",
         f"{first['test_images']:,} test images",
         "1 seed" if len(runs) == 1 else f"{len(runs)} seeds",
+        *([failed] if failed else []),
     ]
     return ", ".join(parts)
 

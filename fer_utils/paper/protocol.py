@@ -20,12 +20,27 @@ def missing_runs(runs: pd.DataFrame, models, seeds) -> list[str]:
     return [f"model {number}, seed {seed}" for number in sorted(models) for seed in seeds if (number, seed) not in done]
 
 
-def say_protocol(runs: pd.DataFrame, models, seeds) -> str:
+def say_diverged(diverged: pd.DataFrame) -> str:
+    """A sentence that names runs whose training diverged before there was anything to evaluate; "" without any.
+
+    Args:
+        diverged: their rows of `runs.csv`.
+
+    >>> say_diverged(pd.DataFrame({"run": ["model12-seed0", "model12-seed1"]}))
+    ' Training diverged in the first epoch, nothing to evaluate: model12-seed0, model12-seed1.'
+    """
+    if diverged.empty:
+        return ""
+    return f" Training diverged in the first epoch, nothing to evaluate: {', '.join(diverged['run'])}."
+
+
+def say_protocol(runs: pd.DataFrame, models, seeds, diverged: pd.DataFrame | None = None) -> str:
     """The end of a caption: images, seeds, how the epoch was chosen, and what is missing.
 
     Args:
         runs: a study's `runs.csv`.
         models, seeds: of its `study.json`.
+        diverged: rows of `runs.csv` whose training diverged before there was anything to evaluate.
 
     >>> run = {"model": 6, "seed": 0, "test_images": 800, "dataset": "synthetic", "selection": "f1"}
     >>> say_protocol(pd.DataFrame([run]), [6, 10], [0])
@@ -36,6 +51,9 @@ def say_protocol(runs: pd.DataFrame, models, seeds) -> str:
     chosen = " and ".join({"f1": "F1"}.get(name, name) for name in sorted(runs["selection"].unique()))
     data = " and ".join(runs["dataset"].unique())
     text = f"n = {images} test images ({data}); {count}; best epoch by validation {chosen}."
+    if diverged is not None:
+        text += say_diverged(diverged)
+        runs = pd.concat([runs, diverged])
     missing = missing_runs(runs, models, seeds)
     return f"{text} Missing: {'; '.join(missing)}." if missing else text
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from fer_utils.errors import InputError
 from fer_utils.files import replaced
-from fer_utils.paper.protocol import check_paper_models, say_protocol, say_reduced
+from fer_utils.paper.protocol import check_paper_models, say_diverged, say_protocol, say_reduced
 from fer_utils.paper.tables import to_markdown, write_table
 from fer_utils.paper.values import BASES, MODELS
 
@@ -21,7 +21,8 @@ class Report:
 
     Attributes:
         about: `study.json`: title, note, models, seeds, dataset.
-        runs, history, predictions, counts: the tables of the same names.
+        runs, history, predictions, counts: the tables of the same names; `runs` without those in `diverged`.
+        diverged: rows of `runs.csv` whose training diverged before there was anything to evaluate.
         architectures: `architecture.json`.
         folder: where everything is written.
 
@@ -41,6 +42,8 @@ class Report:
         self.folder = Path(root) / "figures" / study
         self.about = json.loads((results / "study.json").read_text(encoding="utf-8"))
         self.runs = pd.read_csv(results / "runs.csv", dtype={"setting": str})  # empty where a study has none
+        self.diverged = self.runs[self.runs["accuracy"].isna()]
+        self.runs = self.runs.drop(self.diverged.index)
         self.history = pd.read_csv(results / "history.csv")
         self.counts = pd.read_csv(results / "counts.csv")
         self.predictions = pd.read_parquet(results / "predictions.parquet")
@@ -96,12 +99,17 @@ class Report:
         save_figure(figure, self.folder / name)
         words = [caption]
         if self.about["models"]:
-            words += [say_protocol(self.runs, self.about["models"], self.about["seeds"])] if results else []
+            words += [self.protocol] if results else []
             words += [self.reduced] if published else []
         number = name.split("_")[0].removeprefix("fig").lstrip("0")
         text = " ".join(filter(None, words))
         self._sections.append(f"![{alt or caption}]({name}.png)\n\n**Fig. {number}.** {text}\n")
         return figure
+
+    @property
+    def protocol(self) -> str:
+        """Of a study of the paper's models: images, seeds, how the epoch was chosen, what is missing or diverged."""
+        return say_protocol(self.runs, self.about["models"], self.about["seeds"], self.diverged)
 
     @property
     def reduced(self) -> str:
@@ -118,12 +126,12 @@ class Report:
         head = "\n\n".join(filter(None, [f"# {about['title']}", verdict, about["note"]])) + "\n\n"
         if about["models"]:
             head += f"Models {', '.join(map(str, sorted(about['models'])))}; "
-            head += f"{say_protocol(self.runs, about['models'], about['seeds'])}\n"
+            head += f"{self.protocol}\n"
         else:
             seeds = f"{len(about['seeds'])} seed{'s' if len(about['seeds']) > 1 else ''}"
             split = " and ".join(self.runs["evaluation"].unique())
             head += f"{len(about['variants'])} variants; {seeds}; evaluated on the {split} split; best epoch chosen on "
-            head += "validation.\n"
+            head += f"validation.{say_diverged(self.diverged)}\n"
         path = self.folder / "README.md"
         with replaced(path) as temporary:
             temporary.write_text("\n".join([head, *self._sections]), encoding="utf-8")

@@ -100,7 +100,8 @@ def finished_runs(root: Path | str | None = None) -> list[str]:
     runs = Path(root or project_root()) / "runs"
     found = [path for pattern in (*FIRST_RUNS, "*/*") for path in sorted(runs.glob(f"{pattern}/metrics.json"))]
     names = dict.fromkeys(path.parts[-3:-1] for path in found)
-    return [f"{study}/{name}" for study, name in names if Run(study, name, root).resolved.target == "label"]
+    found = [Run(study, name, root) for study, name in names]
+    return [f"{run.study}/{run.name}" for run in found if run.evaluated and run.resolved.target == "label"]
 
 
 def load_recogniser(source: str = "", root: Path | str | None = None) -> Recogniser:

@@ -15,7 +15,7 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from fer_utils import datasets, losses, models
 from fer_utils.datasets import class_counts, read_manifest, write_manifest
-from fer_utils.errors import InputError
+from fer_utils.errors import Diverged, InputError
 from fer_utils.expressions import EXPRESSIONS
 from fer_utils.files import replaced
 from fer_utils.frontend import in_headless_kernel
@@ -60,6 +60,8 @@ def fit(
 
     Raises:
         InputError: for bad parameters or data, or where the folder holds a run with other parameters.
+        Diverged: where numbers ceased to be finite in the first epoch, so that there is nothing to evaluate; the folder
+            says so and counts as finished. Later, the best epoch before is evaluated, with a warning.
         Interrupted: after Ctrl-C or `stop() == "now"`; nothing but the current epoch is lost.
     """
     params = parameters(params) if isinstance(params, dict) else params.resolve()
@@ -68,6 +70,11 @@ def fit(
         run.check_same(params)
         if not run.finished:
             _complete(run, params, Record(run, params.selection, on_epoch, stop))
+    if not run.evaluated:
+        raise Diverged(
+            f"run {run.study}/{run.name} diverged: its numbers ceased to be finite in the first epoch; nothing "
+            "can be evaluated; lower the learning rate or the weight of the loss's second term, and name another run"
+        )
     return run
 
 
@@ -86,18 +93,30 @@ def _complete(run: Run, params: RunParameters, record: Record) -> None:
         run.start(params, torch.cuda.get_device_name() if on_gpu else "cpu")
     run.forget_evaluation()
     last = run.path("last.ckpt")
+    results = {}
     with _interruptible(run, params.epochs):
-        if processes.is_wanted(params):
-            processes.check_shares(params, len(data.validation))
-            processes.train(run, params, record)
-        else:
-            trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
-    load_weights(module.evaluated, run.path("best.safetensors"))
+        try:
+            if processes.is_wanted(params):
+                processes.check_shares(params, len(data.validation))
+                processes.train(run, params, record)
+            else:
+                trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+        except Diverged as error:
+            results["diverged_in"] = record.diverge()
+            trainer = make_trainer(params, record)
+            if record.history:
+                warnings.warn(
+                    f"training diverged in epoch {results['diverged_in']}, the best epoch before is evaluated: {error}",
+                    stacklevel=2,
+                )
     pretrained = {**module.pretrained, "source": Path(params.weights).name}
     run.write_json(
         "architecture.json", {**models.describe(module.network, params.image_size), "pretrained": pretrained}
     )
-    results = {}
+    if not record.history:
+        run.write_json("metrics.json", {**image_counts(manifest), **results})
+        return
+    load_weights(module.evaluated, run.path("best.safetensors"))
     if params.target == "subject":
         results |= {f"validation_{name}": record.best[f"validation_{name}"] for name in ("accuracy", "f1")}
     if data.test is not None:
@@ -109,7 +128,8 @@ def _complete(run: Run, params: RunParameters, record: Record) -> None:
         else:
             results |= _evaluate(data.test.manifest, probabilities, features, run)
     done = len(record.history)
-    stopped = {"stopped_after": done, "epochs": params.epochs} if done < params.epochs else {}
+    early = done < params.epochs and "diverged_in" not in results
+    stopped = {"stopped_after": done, "epochs": params.epochs} if early else {}
     run.write_json(
         "stopped.json" if stopped else "metrics.json",
         {

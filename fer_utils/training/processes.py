@@ -20,12 +20,13 @@ import pandas as pd
 import torch
 from torch import nn
 
-from fer_utils.errors import InputError
+from fer_utils.errors import Diverged, InputError
 from fer_utils.run_parameters import RunParameters
 from fer_utils.runs import Run
 from fer_utils.training.record import Abandoned, Record
 
-STOPPED = "stopped: "  # begins the line in which a process says why it ended
+# Each begins the line in which a process says why it ended.
+REASONS = {"diverged: ": Diverged, "stopped: ": InputError}
 
 
 def devices(params: RunParameters) -> int:
@@ -84,7 +85,7 @@ def train(run: Run, params: RunParameters, record: Record) -> None:
     """Train a run that has begun until it ends or is stopped; `record` then holds its history.
 
     Raises:
-        InputError: what a process could not do.
+        InputError: what a process could not do; `Diverged` where numbers are no longer finite.
         Abandoned: where the user did not let the epoch end.
     """
     log = run.path("processes.log")
@@ -100,8 +101,11 @@ def train(run: Run, params: RunParameters, record: Record) -> None:
             _end(process)
     record.history = _history(run).to_dict("records")
     if process.returncode and not stopped:
-        reasons = [line.split(STOPPED, 1)[1] for line in log.read_text().splitlines() if STOPPED in line]
-        raise InputError(reasons[0] if reasons else f"a training process failed; its output is in {log}")
+        for line in log.read_text().splitlines():
+            for mark, error in REASONS.items():
+                if mark in line:
+                    raise error(line.split(mark, 1)[1])
+        raise InputError(f"a training process failed; its output is in {log}")
 
 
 def _watch(process: subprocess.Popen, run: Run, record: Record) -> bool:
@@ -157,7 +161,8 @@ def main(values: str, root: str) -> int:
     try:
         train_process(Run(params.study, params.run, root), params)
     except InputError as error:
-        print(f"{STOPPED}{error}", file=sys.stderr)
+        mark = next(mark for mark, kind in REASONS.items() if isinstance(error, kind))
+        print(f"{mark}{error}", file=sys.stderr)
         return 2
     return 0
 

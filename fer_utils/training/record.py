@@ -9,10 +9,13 @@ import pandas as pd
 from pytorch_lightning import Callback
 
 from fer_utils.datasets.manifest import SPLITS
+from fer_utils.errors import Diverged
 from fer_utils.files import replaced
 from fer_utils.runs import Run
 from fer_utils.training.geometry import CollapseWarning, collapse
 from fer_utils.weights import save_weights
+
+SCORES = ("train_loss", "validation_loss", "validation_accuracy", "validation_f1")
 
 
 class Abandoned(Exception):
@@ -35,6 +38,7 @@ class Record(Callback):
     ):
         self.run, self.selection, self.on_epoch, self.stop = run, selection, on_epoch, stop or str
         self.history: list[dict] = []
+        self._started = time.perf_counter()
 
     def state_dict(self) -> dict:
         return {"history": self.history}
@@ -75,6 +79,8 @@ class Record(Callback):
             trainer.save_checkpoint(self.run.path("last.ckpt"))
             return
         row = {"epoch": trainer.current_epoch + 1, **module.epoch_record()}
+        if not np.isfinite([row["train_loss"], row["validation_loss"]]).all():  # found here on a GPU
+            raise Diverged(f"expected finite losses, found {row['train_loss']} in training; lower the learning rate")
         found = collapse([*self.history, row], float(module.first_norm))
         if found and not any(earlier.get("collapsed", False) for earlier in self.history):
             warnings.warn(CollapseWarning(found), stacklevel=1)
@@ -86,15 +92,25 @@ class Record(Callback):
             if module.loss.centers is not None:
                 with replaced(self.run.path("centers.npy")) as temporary:
                     np.save(temporary, module.loss.centers.detach().cpu().numpy())
-        table = pd.DataFrame(self.history)
-        with replaced(self.run.path("history.csv")) as temporary:
-            table.to_csv(temporary, index=False)
+        table = self._write()
         with replaced(self.run.path("last.ckpt")) as temporary:
             trainer.save_checkpoint(temporary)
         if self.on_epoch:
             self.on_epoch(table)
         if self.stop():
             trainer.should_stop = True  # after the checkpoint, which must go on as if nothing had been asked
+
+    def diverge(self) -> int:
+        """Give the epoch whose numbers were no longer finite a row in `history.csv`; returns which it was."""
+        epoch, seconds = len(self.history) + 1, round(time.perf_counter() - self._started, 3)
+        self._write({"epoch": epoch, **dict.fromkeys(SCORES, np.nan), "collapsed": False, "seconds": seconds})
+        return epoch
+
+    def _write(self, *more: dict) -> pd.DataFrame:
+        table = pd.DataFrame([*self.history, *more])
+        with replaced(self.run.path("history.csv")) as temporary:
+            table.to_csv(temporary, index=False)
+        return table
 
 
 def image_counts(manifest: pd.DataFrame) -> dict:

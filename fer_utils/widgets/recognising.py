@@ -14,7 +14,9 @@ from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
 from fer_utils.files import replaced
 from fer_utils.runs import project_root
+from fer_utils.widgets.picture_input import PictureInput
 
+PICTURES = 24  # that are drawn, of many
 CARDS = 24  # faces of a picture that are drawn and can be corrected; the CSV holds all
 
 
@@ -30,17 +32,16 @@ class FaceRecogniser(ipywidgets.VBox):
 
     Attributes:
         recogniser: the one in use.
-        pictures: what is shown, list of `recognising.Picture`.
+        pictures: what is shown, list of `recognising.Picture`, at most `PICTURES`.
+        notes: a sentence for each picture that could not be used or shows no face.
     """
 
     def __init__(self, recogniser, out: Path | str, runs=(), root: Path | str | None = None, whole_picture=False):
-        self.recogniser, self.pictures, self._corrected = recogniser, [], {}
+        self.recogniser, self.pictures, self.notes = recogniser, [], []
+        self._paths, self._tables, self._corrected = [], [], {}
         self._out, self._root = Path(out), Path(root) if root else project_root()
         wide = {"description_width": "initial"}
-        self.upload = ipywidgets.FileUpload(
-            accept="image/*", multiple=True, description="Upload pictures", layout={"width": "auto"},
-            tooltip="Choose one or many pictures from this computer, or its camera where the browser offers it",
-        )  # fmt: skip
+        self.upload = PictureInput(self.take)
         self.path = ipywidgets.Text(
             placeholder="pictures or a folder", description="or path", style=wide, continuous_update=False,
             tooltip="Files or a folder on the machine that runs this, with a comma between them",
@@ -56,15 +57,12 @@ class FaceRecogniser(ipywidgets.VBox):
             description="Save CSV and manifest", disabled=True, layout={"width": "auto"}, button_style="primary"
         )
         self.status, self.limits, self.results = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.VBox()
-        self.upload.observe(self._on_upload, "value")
         self.path.observe(lambda change: self.show(change["new"]), "value")
         self.whole.observe(lambda _: self._again(), "value")
         self.run.observe(self._on_run, "value")
         self.save.on_click(self._on_save)
-        controls = [self.upload, self.path, self.run, self.whole, self.save]
-        super().__init__(
-            [ipywidgets.HBox(controls, layout={"flex_flow": "row wrap"}), self.status, self.limits, self.results]
-        )
+        controls = ipywidgets.HBox([self.path, self.run, self.whole, self.save], layout={"flex_flow": "row wrap"})
+        super().__init__([self.upload, controls, self.status, self.limits, self.results])
 
     def show(self, paths) -> None:
         """Recognise the faces in files or folders, and show them in place of what was shown.
@@ -75,19 +73,46 @@ class FaceRecogniser(ipywidgets.VBox):
         from fer_utils import recognising
 
         paths = recognising.list_pictures(paths, self._root)
-        self.pictures, self._corrected, cards = [], {}, []
-        for number, path in enumerate(paths, 1):
-            self._say(f"Looking at picture {number} of {len(paths)} …")
-            self.pictures.append(recognising.recognise_picture(path, self.recogniser, self.whole.value))
-            cards.append(self._draw(self.pictures[-1]))
-            self.results.children = tuple(cards)
-        faces = sum(len(picture.faces) for picture in self.pictures)
+        if not paths:
+            return
+        self._paths = paths
+        self.pictures, self.notes, self._tables, self._corrected, cards = [], [], [], {}, []
+        for number, path in enumerate(self._paths, 1):
+            self._say(f"Looking at picture {number} of {len(self._paths)} …")
+            drawn = number <= PICTURES
+            picture = recognising.recognise_picture(path, self.recogniser, self.whole.value, explain=drawn)
+            self._tables.append(picture.faces)
+            self.notes += [picture.note] if picture.note else []
+            if drawn:
+                self.pictures.append(picture)
+                cards.append(self._draw(picture))
+                self.results.children = tuple(cards)
+        if len(self._paths) > PICTURES:
+            more = f"… and {len(self._paths) - PICTURES:,} more pictures, whose faces the CSV holds."
+            self.results.children = (*cards, ipywidgets.HTML(f"<p>{more}</p>"))
+        faces = len(self.table())
         self.save.disabled = faces == 0
-        self._say(f"{faces} face{'' if faces == 1 else 's'} in {len(paths)} picture{'' if len(paths) == 1 else 's'}.")
+        self._say(f"{_count(faces, 'face')} in {_count(len(self._paths), 'picture')}.")
+
+    def take(self, files) -> None:
+        """Keep pictures that came from the browser in `pictures/`, and show their faces.
+
+        Args:
+            files: (name, content) of each; of a name only its last part counts.
+        """
+        paths = []
+        for name, content in files:
+            path = self._out / "pictures" / Path(name.replace("\\", "/")).name
+            while path in paths:
+                path = path.with_stem(f"{path.stem} again")
+            with replaced(path) as temporary:
+                temporary.write_bytes(content)
+            paths.append(path)
+        self.show(paths)
 
     def table(self) -> pd.DataFrame:
-        """All faces shown, a row each, with the labels as they stand."""
-        faces = pd.concat([picture.faces for picture in self.pictures if len(picture.faces)], ignore_index=True)
+        """All faces, a row each, with the labels as they stand."""
+        faces = pd.concat([table for table in self._tables if len(table)] or self._tables[:1], ignore_index=True)
         keys = zip(faces["file"], faces["face"], strict=True)
         faces["label"] = [self._corrected.get(key, label) for key, label in zip(keys, faces["label"], strict=True)]
         return faces
@@ -120,19 +145,8 @@ class FaceRecogniser(ipywidgets.VBox):
         return ipywidgets.VBox([image(figure, f"Face {face['face']}: {spoken}"), label])
 
     def _again(self) -> None:
-        if self.pictures:
-            self.show([picture.path for picture in self.pictures])
-
-    def _on_upload(self, change) -> None:
-        if not change["new"]:
-            return
-        paths = []
-        for file in change["new"]:
-            paths.append(self._out / "pictures" / Path(file["name"].replace("\\", "/")).name)
-            with replaced(paths[-1]) as temporary:
-                temporary.write_bytes(file["content"])
-        self.show(paths)
-        self.upload.value = ()  # the same file can be chosen once more
+        if self._paths:
+            self.show(self._paths)
 
     def _on_run(self, change) -> None:
         from fer_utils import recognising
@@ -160,6 +174,10 @@ class FaceRecogniser(ipywidgets.VBox):
 
     def _say(self, text: str) -> None:
         self.status.value = f"<p role='status'>{html.escape(text)}</p>"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def image(figure: Figure, alt: str) -> ipywidgets.HTML:

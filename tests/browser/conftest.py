@@ -1,31 +1,22 @@
 """A JupyterLab of its own on a copy of the notebooks, and a headless Chromium that looks at it."""
 
 import contextlib
-import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import nbformat
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.browser import servers
+
+ROOT = servers.ROOT
 ARTEFACTS = ROOT / ".cache" / "browser"  # screenshots; not committed
 TINY = {
     "train_images": 96, "validation_images": 16, "test_images": 16, "image_size": 32, "subjects": 12, "epochs": 2,
     "batch_size": 16, "threads": 1,
 }  # fmt: skip
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-# JupyterLab asks whether it may fetch news, and renders only the cells in view; neither helps here.
-SETTINGS = {
-    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
-    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
-}
 
 
 def pytest_collection_modifyitems(items):
@@ -61,54 +52,38 @@ def trained(checkout):
 @pytest.fixture(scope="session")
 def server(checkout, tmp_path_factory):
     """URL and token of JupyterLab, started by `python -m fer_utils lab` as `make lab` does."""
-    home = tmp_path_factory.mktemp("jupyter")
-    for name, settings in SETTINGS.items():
-        package, plugin = name.split(":")
-        path = home / "settings" / package / f"{plugin}.jupyterlab-settings"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(settings))
-    places = {
-        "JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime",
-        "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "IPYTHONDIR": "ipython",
-    }  # fmt: skip
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        **{name: str(home / place) for name, place in places.items()},
-    }
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--no-browser", "--ip=127.0.0.1", f"--port={port}", "--LabApp.expose_app_in_browser=True"]
-    command = [sys.executable, "-m", "fer_utils", "lab", *options]
-    with (home / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=checkout, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        yield _wait_for(home, process)
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)  # JupyterLab takes its kernels along
-        process.wait(30)
-
-
-def _wait_for(home: Path, process: subprocess.Popen, seconds: float = 120) -> dict:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and process.poll() is None:
-        for path in home.glob("runtime/jpserver-*.json"):
-            with contextlib.suppress(ValueError):  # half written
-                return json.loads(path.read_text())
-        time.sleep(0.2)
-    raise RuntimeError((home / "log").read_text())
+    yield from servers.lab(checkout, tmp_path_factory.mktemp("jupyter"))
 
 
 @pytest.fixture(scope="session")
-def browser():
+def app(checkout, trained, tmp_path_factory):
+    """URL of Voilà, started by `python -m fer_utils app` as `make app` does."""
+    yield from servers.app(checkout, tmp_path_factory.mktemp("voila"))
+
+
+@pytest.fixture(scope="session")
+def portrait(tmp_path_factory):
+    """A drawn portrait, in which there is one face."""
+    from fer_utils import recognising
+
+    return recognising.draw_examples(tmp_path_factory.mktemp("drawn"))[0]
+
+
+@pytest.fixture(scope="session")
+def browser(portrait, tmp_path_factory):
+    """Chromium, whose webcam sees the portrait."""
+    from PIL import Image
     from playwright.sync_api import sync_playwright
 
+    seen = tmp_path_factory.mktemp("webcam") / "portrait.mjpeg"
+    Image.open(portrait).convert("RGB").resize((320, 320)).save(seen, format="JPEG", quality=95)
+    webcam = [
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",  # consents
+        f"--use-file-for-fake-video-capture={seen}",
+    ]
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *webcam])
         yield chromium
         chromium.close()
 

@@ -1,7 +1,5 @@
 """Every notebook, opened and run as a reader would, and what can be moved, clicked or given in it."""
 
-import time
-
 import pytest
 
 from tests.browser.conftest import ROOT, TINY
@@ -66,29 +64,8 @@ def click_a_cell(notebook) -> None:
     notebook.screenshot("04_clicked")
 
 
-def upload(notebook) -> None:
-    """An uploaded picture is shown with its face; a text file in a picture's clothes is named."""
-    folder = notebook.checkout / "runs/faces"
-    text = folder / "a text.jpg"
-    text.write_text("no picture")
-    with notebook.page.expect_file_chooser() as chooser:
-        notebook.page.get_by_role("button", name="Upload pictures").click()
-    started = time.perf_counter()
-    chooser.value.set_files([folder / "drawn/portrait.png", text])
-    notebook.page.get_by_text("1 face in 2 pictures.").wait_for()
-    print(f"{notebook.name}: an uploaded face after {time.perf_counter() - started:.1f} s")
-    assert notebook.page.get_by_text("a text.jpg").is_visible()
-    assert (folder / "pictures/portrait.png").read_bytes() == (folder / "drawn/portrait.png").read_bytes()
-    notebook.page.get_by_label("Face 1 shows").select_option("anger")
-    notebook.page.get_by_role("button", name="Save CSV and manifest").click()
-    notebook.page.get_by_text("faces.csv").last.wait_for()
-    assert "anger" in (folder / "faces.csv").read_text()
-    notebook.screenshot("07_uploaded")
-
-
 MOVES = {
     "01_explore_data": lambda notebook: move(notebook, "draw"),
     "04_evaluate_run": click_a_cell,
     "06_loss_playground": lambda notebook: move(notebook, "λ"),
-    "07_recognise_faces": upload,
 }

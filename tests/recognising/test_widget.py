@@ -8,6 +8,7 @@ from fer_utils import datasets, plots, recognising
 from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
 from fer_utils.widgets import FaceRecogniser
+from fer_utils.widgets.picture_input import PictureInput
 
 
 @pytest.fixture
@@ -28,10 +29,9 @@ def labels(app):
 
 def test_upload_correct_save(app, drawn, tmp_path):
     assert app.save.disabled
-    files = [{"name": path.name, "content": memoryview(path.read_bytes())} for path in drawn]
-    app.upload.value = [{**file, "type": "image/png", "size": 1, "last_modified": pd.Timestamp(0)} for file in files]
+    app.take([(path.name, path.read_bytes()) for path in drawn])
     assert "9 faces in 2 pictures" in app.status.value and len(labels(app)) == 9
-    assert app.upload.value == () and (tmp_path / "pictures" / "group.png").read_bytes() == drawn[1].read_bytes()
+    assert (tmp_path / "pictures" / "group.png").read_bytes() == drawn[1].read_bytes()
     third = labels(app)[2]
     other = next(name for name in EXPRESSIONS if name != third.value)
     third.value = other
@@ -42,15 +42,19 @@ def test_upload_correct_save(app, drawn, tmp_path):
 
 
 def test_an_uploaded_name_is_no_path(app, tmp_path):
-    file = {
-        "name": "../../up.png",
-        "content": memoryview(b"x"),
-        "type": "",
-        "size": 1,
-        "last_modified": pd.Timestamp(0),
-    }
-    app.upload.value = [file]
-    assert (tmp_path / "pictures" / "up.png").is_file() and "found a file that is none" in texts(app)
+    app.take([("../../up.png", b"x"), ("C:\\up.png", b"y")])
+    assert "found a file that is none" in texts(app)
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "pictures").iterdir()}
+    assert kept == {"up.png": b"x", "up again.png": b"y"}
+
+
+def test_pieces_of_a_batch_that_broke_off_do_not_get_into_the_next():
+    batches = []
+    upload = PictureInput(batches.append)
+    upload.receive({"file": 0, "name": "lost", "start": 0, "last": False}, [b"lost"])
+    for file, start, piece in ((0, 0, b"1"), (0, 1, b"2"), (1, 0, b"")):
+        upload.receive({"file": file, "name": f"{file}", "start": start, "last": file == 1}, [memoryview(piece)])
+    assert batches == [[("0", b"12"), ("1", b"")]]
 
 
 def test_the_whole_picture_on_request(app, tmp_path):
