@@ -6,7 +6,7 @@ WEIGHTS ?=
 RUN      = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help study test test-browser lab app figures clean
+.PHONY: help study test browser test-browser lab app figures clean
 
 help:
 	@echo "make study                    train and evaluate the demo study (drawn faces), draw its tables and figures"
@@ -16,6 +16,7 @@ help:
 	@echo "make lab                      open the notebooks in JupyterLab (OPTIONS=--no-browser and the like are handed on)"
 	@echo "make app                      recognise faces in the browser, without code (07_recognise_faces through Voila)"
 	@echo "make test                     run the tests"
+	@echo "make browser                  install what the next one needs: Playwright, Voila, Chromium"
 	@echo "make test-browser             drive the notebooks in headless Chromium, minutes; pictures in .cache/browser"
 	@echo "make clean                    remove caches, packed images and .venv; runs/, results/ and figures/ stay"
 
@@ -39,11 +40,14 @@ test: .venv/.installed
 	@$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # Chromium comes from the system: with apt where this may install, else the user is told.
-test-browser: .venv/.installed
+APT = apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20
+browser: .venv/.installed
 	@$(RUN) -c "import playwright, voila" 2>/dev/null || $(PYTHON) bootstrap.py app browser
 	@test -n "$$CHROMIUM" || command -v chromium || command -v chromium-browser || \
-	{ test "$$(id -u)" = 0 && apt-get update -qq && apt-get install --yes -qq --no-install-recommends chromium; } || \
+	{ test "$$(id -u)" = 0 && $(APT) update && $(APT) install --yes --no-install-recommends chromium; } || \
 	{ echo "stopped: Chromium is needed; install it (Debian: apt install chromium) or name it: CHROMIUM=/path/to/it"; exit 1; }
+
+test-browser: browser
 	@$(RUN) -m pytest tests/browser -m browser
 
 clean:

@@ -38,9 +38,10 @@ def study(study: str, data: str = "", weights: str = "") -> int:
         *(sys.executable, "-m", "snakemake", "--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime"),
         *("--cores", str(cores), "--resources", f"gpu={places}", "--config", *config, f"gpus={places}"),
     ]
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)  # a script's background job ignores it, and so would all that it starts
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=root, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-        signal.signal(signal.SIGTERM, _interrupt)
         try:
             _watch(process, study, runs, root)
         except KeyboardInterrupt:

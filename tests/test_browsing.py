@@ -232,10 +232,11 @@ def test_every_move_draws_once(leaf):
 
 def test_what_is_refused_is_said_in_the_pictures_place(leaf):
     widget, _, kind, drawn = leaf
-    before = widget.children[1].value
     kind.value = 3
-    after = widget.children[1].value
-    assert drawn[-1] == (3, 1) and after.startswith("<img alt=") and after != before
+    assert drawn[-1] == (3, 1)
+    assert widget.children[1].value == "<p role='status'>expected another kind, found 3; choose one</p>"
+    kind.value = 1
+    assert widget.children[1].value.startswith("<img alt=")
 
 
 def test_leaks_of_a_division_are_those_that_a_run_would_remove(unequal):

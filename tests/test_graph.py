@@ -121,7 +121,6 @@ def interrupt(checkout, by, epochs):
     return pd.read_csv(history)
 
 
-@pytest.mark.slow  # and in vain where the tests were started with SIGINT ignored, as a shell's background jobs are
 def test_an_interrupted_study_goes_on_where_it_was(checkout):
     write(checkout, "long", {**TINY, "models": [1], "weights": {}, "parameters": {**TINY["parameters"], "epochs": 80}})
     killed = interrupt(checkout, signal.SIGTERM, epochs=1)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import ipywidgets
 from matplotlib.figure import Figure
 
+from fer_utils.errors import InputError
 from fer_utils.plots import describe
 
 
@@ -22,7 +23,7 @@ class Picture(ipywidgets.HTML):
     '<img alt="Figure." style="max-width'
     """
 
-    def show(self, figure: Figure, dpi: int = 80) -> None:
+    def show(self, figure: Figure, dpi: int = 100) -> None:
         """Draw a figure in place of the former; few dots an inch, since a move of a slider must not wait."""
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=dpi)
@@ -34,13 +35,21 @@ def explore(draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> ipywi
     """Controls above the figure that `draw` makes of their values, drawn anew when one changes.
 
     Args:
-        draw: keyword arguments named as `controls` → Figure.
+        draw: keyword arguments named as `controls` → Figure; why it refuses them stands in the picture's place.
         controls: ipywidgets with a `value`.
+
+    >>> def refuse(page):
+    ...     raise InputError("expected an image, found none; choose another")
+    >>> explore(refuse, page=ipywidgets.IntText()).children[1].value
+    "<p role='status'>expected an image, found none; choose another</p>"
     """
     picture = Picture()
 
     def update(_=None) -> None:
-        picture.show(draw(**{name: control.value for name, control in controls.items()}))
+        try:
+            picture.show(draw(**{name: control.value for name, control in controls.items()}))
+        except InputError as error:
+            picture.value = f"<p role='status'>{html.escape(str(error))}</p>"
 
     for control in controls.values():
         control.observe(update, "value")

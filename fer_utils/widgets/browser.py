@@ -1,34 +1,12 @@
 """Page by page through whatever a plain function draws."""
 
-import functools
 from collections.abc import Callable
 
 import ipywidgets
 import traitlets
 from matplotlib.figure import Figure
 
-from fer_utils.errors import InputError
-from fer_utils.plots import figure_sentence
 from fer_utils.widgets.base import explore
-
-
-def in_words(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """`draw`, but where it refuses its arguments, the reason stands in the picture's place.
-
-    >>> def refuse():
-    ...     raise InputError("expected an image, found none; choose another")
-    >>> in_words(refuse)().axes[0].texts[0].get_text()
-    'expected an image, found none; choose another'
-    """
-
-    @functools.wraps(draw)
-    def drawn(**choice) -> Figure:
-        try:
-            return draw(**choice)
-        except InputError as error:
-            return figure_sentence(str(error))
-
-    return drawn
 
 
 def leaf_through(
@@ -44,7 +22,7 @@ def leaf_through(
         controls: ipywidgets with a `value`.
     """
     leaf = _Leaf(count, controls)
-    return explore(in_words(lambda leaf: draw(**leaf)), leaf=leaf)
+    return explore(lambda leaf: draw(**leaf), leaf=leaf)
 
 
 class _Leaf(ipywidgets.VBox):

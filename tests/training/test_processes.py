@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from fer_utils import models, runs
-from fer_utils.errors import InputError
+from fer_utils.errors import Diverged, InputError
 from fer_utils.training import fit, processes
 from fer_utils.training.data import SeededSampler, SharedBatches
 
@@ -61,6 +61,9 @@ def test_a_training_process_that_fails_says_why_in_one_line(tmp_path, monkeypatc
     monkeypatch.setattr(processes, "command", lambda *_: ["sh", "-c", says])
     with pytest.raises(InputError, match="^found no memory; buy some$"):
         fit(tiny(devices=2), root=tmp_path)
+    monkeypatch.setattr(processes, "command", lambda *_: ["sh", "-c", says.replace("stopped", "diverged")])
+    with pytest.raises(Diverged, match="nothing can be evaluated"):
+        fit(tiny(devices=2, run="diverged"), root=tmp_path)
     monkeypatch.setattr(processes, "command", lambda *_: ["sh", "-c", "exit 3"])
     with pytest.raises(InputError, match="a training process failed; its output is in .*processes.log"):
         fit(tiny(devices=2), root=tmp_path)
