@@ -8,9 +8,11 @@ import pandas as pd
 
 from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
+from fer_utils.paper import BASES, LOSSES, MODELS
 from fer_utils.scoring import score
 
 COLUMNS = [f"p_{name}" for name in EXPRESSIONS]
+PRINTED = {"accuracy": "Accuracy", "f1": "F1", "macro_recall": "Macro recall"}
 
 
 def mean_predictions(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -53,8 +55,9 @@ def over_seeds(runs: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
         predictions: its `predictions.parquet`, a row an image and run.
 
     Returns:
-        DataFrame, a row an ensemble: `model`, or `setting` and `variant`; `members`, its number of runs; and
-        `scoring.score`'s numbers but the confusion matrix. Models and variants of one seed are left out.
+        DataFrame, a row an ensemble: `model`, or `setting` and `variant`; `members`, its number of runs;
+        `scoring.score`'s numbers but the confusion matrix; and the means of `PRINTED` over the members alone,
+        `<metric>_alone`. Models and variants of one seed are left out.
 
     Raises:
         InputError: as `mean_predictions`.
@@ -67,5 +70,33 @@ def over_seeds(runs: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
         mean = mean_predictions(tables)
         scores = score(mean["label"].to_numpy(), mean[COLUMNS].to_numpy())
         scores.pop("confusion")
-        rows.append({**dict(zip(case, key, strict=True)), "members": len(group), **scores})
+        alone = {f"{metric}_alone": group[metric].mean() for metric in PRINTED}
+        rows.append({**dict(zip(case, key, strict=True)), "members": len(group), **scores, **alone})
+    return pd.DataFrame(rows)
+
+
+def printed_ensembles(table: pd.DataFrame) -> pd.DataFrame:
+    """`over_seeds` as a paper prints it: per cent, in brackets the mean of the members, each alone.
+
+    Args:
+        table: what `over_seeds` returns.
+
+    >>> row = {"model": 6, "members": 3, **{metric: 0.5 for metric in PRINTED}}
+    >>> row |= {f"{metric}_alone": 0.45 for metric in PRINTED}
+    >>> printed_ensembles(pd.DataFrame([row])).loc[0].tolist()
+    ['6', 'SE-ResNet-50, pre-trained, softmax', '3', '50.0 (45.0)', '50.0 (45.0)', '50.0 (45.0)']
+    """
+    rows = []
+    for row in table.to_dict("records"):
+        if "model" in row:
+            model = MODELS[row["model"]]
+            start = "pre-trained" if model.pretrained else "from scratch"
+            case = {"No.": str(row["model"]), "Model": f"{BASES[model.base]}, {start}, {LOSSES[model.loss]}"}
+        else:
+            case = {"Setting": str(row["setting"]).replace("_", ", "), "Variant": row["variant"].replace("_", " ")}
+        numbers = {
+            f"{title} (alone)": f"{100 * row[metric]:.1f} ({100 * row[f'{metric}_alone']:.1f})"
+            for metric, title in PRINTED.items()
+        }
+        rows.append({**case, "Members": str(row["members"]), **numbers})
     return pd.DataFrame(rows)

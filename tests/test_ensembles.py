@@ -26,7 +26,9 @@ def test_the_seeds_of_a_study_are_scored_together(case):
     tables = [predictions(seed).assign(run=f"seed{seed}") for seed in range(3)]
     alone = {name: 4 if name == "model" else "b" for name in case}
     runs = pd.DataFrame([{"run": f"seed{seed}", **case} for seed in range(2)] + [{"run": "seed2", **alone}])
+    runs = runs.assign(accuracy=[0.25, 0.5, 1.0], f1=0.5, macro_recall=0.5)
     (row,) = ensembles.over_seeds(runs, pd.concat(tables)).to_dict("records")
+    assert row["accuracy_alone"] == 0.375
     guesses = np.mean([table[ensembles.COLUMNS] for table in tables[:2]], axis=0).argmax(1)
     assert {name: row[name] for name in case} == case and row["members"] == 2
     assert row["accuracy"] == pytest.approx(accuracy_score(tables[0]["label"], guesses))

@@ -220,9 +220,9 @@ def test_gain_figure_draws_the_table(study):
     gains = paper.class_gains(study["predictions"], study["runs"])
     counts = pd.DataFrame({"split": "train", "expression": EXPRESSIONS, "images": paper.TRAINING_COUNTS})
     figure = plots.figure_gain(gains, counts)
-    scratch, pretrained = figure.axes
-    assert pretrained.get_title("left") == "(b) SE-ResNet-50, pre-trained, 3 seeds"
-    labels = [label.get_text() for label in pretrained.get_xticklabels()]
+    pretrained, scratch = figure.axes
+    assert pretrained.get_title("left") == "(a) SE-ResNet-50, pre-trained, 3 seeds"
+    labels = [label.get_text() for label in scratch.get_xticklabels()]
     assert labels[0] == "happy\n10" and labels[-2:] == ["contempt\n10", "mean\n80"]
     own = gains[gains["pretrained"] & (gains["loss"] == "weighted_cluster")].set_index("expression")
     line, _, (bars,) = pretrained.containers[-1].lines
@@ -327,9 +327,9 @@ def test_a_missing_run_is_a_gap_everywhere(checkout):
     title = plots.figure_gain(gains, report.counts).get_suptitle()
     assert title == "No run of softmax and another loss to compare: SE-ResNet-50, pre-trained."
     assert len(paper.rank_losses(runs)) == 1
-    assert "Not run: model 6." in plots.figure_learning_curves(report.history, runs, "se_resnet50").get_suptitle()
+    assert "No result: model 6." in plots.figure_learning_curves(report.history, runs, "se_resnet50").get_suptitle()
     assert "not run" in plots.figure_confusions(predictions, runs, [6, 10]).axes[0].get_title("left")
-    assert "9 of 10 models ran" in plots.figure_published_scatter(table).axes[0].get_title("right")
+    assert "9 of 10 models" in plots.figure_published_scatter(table).axes[0].get_title("right")
     figure = plots.figure_claims(paper.published_claims())
     report.add_figure("fig09_test", figure, "A caption.", "What is seen.", published=True)
     page = report.write_readme("A verdict.").read_text()

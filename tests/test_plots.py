@@ -198,7 +198,7 @@ def test_learning_curves_figure(study):
     assert set(paper.LOSSES.values()) < set(names) and names[-2:] == ["pre-trained", "from scratch"]
     assert figure.get_suptitle() == "The paper's SE-ResNet-50 models, run as se_resnet14 at 48 px, 3 seeds."
     partial = study["runs"][study["runs"]["model"] != 7]
-    assert figure.get_suptitle() + " Not run: model 7." == (
+    assert figure.get_suptitle() + " No result: model 7." == (
         plots.figure_learning_curves(study["history"], partial, "se_resnet50").get_suptitle()
     )
     with pytest.raises(InputError, match="unknown base of this study 'resnet50'"):
@@ -284,7 +284,7 @@ def test_published_scatter(study):
     assert points[-1] == pytest.approx([60.70, 100 * table["accuracy"].iloc[-1]])
     assert len(points) == 9
     ranks = table.dropna()[["accuracy_published", "accuracy"]].corr(method="spearman").iloc[0, 1]
-    assert ax.get_title("right") == f"Spearman ρ = {ranks:.2f}, 9 of 10 models ran".replace("-", "−")
+    assert ax.get_title("right") == f"Spearman ρ = {ranks:.2f}, 9 of 10 models".replace("-", "−")
     two = make_study([3, 16], (0,))["runs"].assign(accuracy=[0.3, 0.7])
     for ax in plots.figure_published_scatter(paper.beside_published(two)).axes:
         (x, y), (left, right), (bottom, top) = ax.containers[0].lines[0].get_xydata()[0], ax.get_xlim(), ax.get_ylim()

@@ -46,7 +46,7 @@ def class_gains(predictions: pd.DataFrame, runs: pd.DataFrame, reference: str = 
     labels, right = _right(predictions)
     rows = []
     groups = runs.assign(**{name: [getattr(MODELS[number], name) for number in runs["model"]] for name in GROUP})
-    for key, group in sorted(groups.groupby(GROUP), key=lambda item: (list(BASES).index(item[0][0]), item[0][1])):
+    for key, group in sorted(groups.groupby(GROUP), key=lambda item: (not item[0][1], list(BASES).index(item[0][0]))):
         by_loss = {loss: dict(zip(part["seed"], part["run"], strict=True)) for loss, part in _by_loss(group)}
         theirs = by_loss.get(reference, {})
         for loss in LOSSES:

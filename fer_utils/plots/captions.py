@@ -48,14 +48,14 @@ def say_what_ran(runs: pd.DataFrame, base: str, width: int = 140) -> str:
 
     >>> runs = pd.DataFrame({"model": range(1, 10), "architecture": "se_resnet14", "image_size": 48})
     >>> say_what_ran(runs, "se_resnet50")
-    "The paper's SE-ResNet-50 models, run as se_resnet14 at 48 px, 1 seed. Not run: model 10."
+    "The paper's SE-ResNet-50 models, run as se_resnet14 at 48 px, 1 seed. No result: model 10."
     """
     ran = " and ".join(runs["architecture"].unique())
     sizes = " and ".join(map(str, runs["image_size"].unique()))
     text = f"The paper's {BASES[base]} models, run as {ran} at {sizes} px, {count_seeds(runs)}."
     missing = [str(number) for number in models_of(runs) if number not in set(runs["model"])]
     if missing:
-        text += f" Not run: model{'s' if len(missing) > 1 else ''} {', '.join(missing)}."
+        text += f" No result: model{'s' if len(missing) > 1 else ''} {', '.join(missing)}."
     seeds = runs.groupby("model").size()
     fewer = [f"model {number} ({count})" for number, count in seeds.items() if count < seeds.max()]
     if fewer:

@@ -45,7 +45,7 @@ def plot_published_scatter(table: pd.DataFrame, ax: Axes) -> Axes:
     # As an artist it leaves the limits to the points, which two panels share.
     ax.add_artist(AxLine((0, 0), None, slope=1, color="#666666", linewidth=0.7, linestyle=":", zorder=1))
     ax.set(xlabel="published accuracy, AffectNet (%)", ylabel="our accuracy (%)")
-    note = f"{len(ran)} models" if len(ran) == len(table) else f"{len(ran)} of {len(table)} models ran"
+    note = f"{len(ran)} models" if len(ran) == len(table) else f"{len(ran)} of {len(table)} models"
     if len(ran) >= 4:
         ranks = ran[["accuracy_published", "accuracy"]].rank()
         note = f"Spearman ρ = {ranks.corr().iloc[0, 1]:.2f}, {note}".replace("-", "−")
@@ -74,6 +74,8 @@ def figure_published_scatter(table: pd.DataFrame) -> Figure:
         plot_published_scatter(rows, ax)
         ax.set_title(f"({letter}) {name}", loc="left")
         ax.label_outer()
+    low, high = axes[0].get_ylim()
+    axes[0].set_ylim(max(low, 0), min(high, 100))  # bounds of which a t interval over three seeds does not know
     handles = {
         LOSSES[loss]: Line2D(
             [], [], color=color, marker=LOSS_MARKERS[loss], markersize=marker_size(loss), linestyle="none"
