@@ -37,7 +37,7 @@ from fer_utils import models
 from fer_utils.files import replaced
 from fer_utils.runs import environment, parameters
 from fer_utils.training.data import ExpressionData
-from fer_utils.training.fit import build, make_trainer, quiet
+from fer_utils.training.fitting import build, make_trainer, quiet
 
 ROOT = Path(__file__).resolve().parents[1]
 GPU = torch.cuda.is_available()

@@ -123,7 +123,7 @@ def test_02_makes_weights_that_03_starts_from_and_04_looks_into_the_run(checkout
     execute(checkout, "02_pretrain_identity", **{**tiny, "validation_images": 0, "test_images": 0})
     assert (checkout / "runs/smoke/identity/best.safetensors").is_file()
     outputs = execute(checkout, "03_fine_tune", **tiny, run="transfer", weights="runs/smoke/identity/best.safetensors")
-    assert len(pictures(outputs)) == 2  # curves and confusion matrix; the live view is a widget
+    assert len(pictures(outputs)) == 3  # class counts, curves and confusion matrix; the live view is a widget
     metrics = json.loads((checkout / "runs/smoke/transfer/metrics.json").read_text())
     assert 0 <= metrics["accuracy"] <= 1 and metrics["test_images"] == 16
     assert len(pictures(execute(checkout, "04_evaluate_run", study="smoke", run="transfer"))) == 9
@@ -146,11 +146,18 @@ def test_06_plays_with_the_losses(checkout):
     assert len(pictures(execute(checkout, "06_loss_playground", steps=20))) >= 7
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_papermill_understands_every_parameter(path, caplog):
+    (cell,) = [cell for cell in nbformat.read(path, 4).cells if "parameters" in cell.metadata.get("tags", [])]
+    names = [node.target.id for node in ast.parse(cell.source).body]
+    assert list(papermill.inspect_notebook(str(path))) == names and not caplog.text
+
+
 def test_07_recognises_drawn_faces_and_names_what_it_cannot_use(checkout):
     training.fit(runs.parameters({**TINY, "study": "smoke", "run": "faces"}), root=checkout)
     (checkout / "text.jpg").write_text("no picture")
     outputs = execute(checkout, "07_recognise_faces", run="smoke/faces", out="runs/faces")
-    assert len(pictures(outputs)) == 1 and not [item for item in outputs if item.output_type == "error"]
+    assert len(pictures(outputs)) == 2 and not [item for item in outputs if item.output_type == "error"]
     written = {path.name for path in (checkout / "runs/faces").iterdir()}
     assert written == {"drawn", "faces.csv", "faces.pdf", "faces.png", "manifest.parquet"}
     outputs = execute(checkout, "07_recognise_faces", run="smoke/faces", out="runs/none", images="text.jpg")

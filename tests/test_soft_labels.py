@@ -17,7 +17,7 @@ from fer_utils.errors import InputError
 from fer_utils.run_parameters import LABELS_ALONE
 from fer_utils.training import fit
 from fer_utils.training.data import ExpressionData
-from fer_utils.training.fit import Interrupted
+from fer_utils.training.fitting import Interrupted
 from fer_utils.training.preparing import prepare_manifest
 
 REDUCTIONS = ("none", "sum", "mean", "weighted_mean")

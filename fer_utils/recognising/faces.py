@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,10 @@ from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS, LABELS
 from fer_utils.files import replaced
 from fer_utils.recognising.detection import find_faces
-from fer_utils.recognising.models import Recogniser
 from fer_utils.recognising.pictures import open_picture
+
+if TYPE_CHECKING:
+    from fer_utils.recognising.models import Recogniser
 
 COLUMNS = ("file", "face", *BOX_COLUMNS, "detection", "label", *(f"p_{name}" for name in EXPRESSIONS))
 SHOWN_SIDE = 640  # pixels of the copy of a picture that is kept to be looked at
@@ -47,9 +50,37 @@ class Picture:
     scale: float = 1.0
 
 
+def locate_faces(
+    path: Path | str, whole_picture: bool = False, find: Callable[[np.ndarray], np.ndarray] = find_faces
+) -> tuple[np.ndarray | None, np.ndarray, str]:
+    """Find the faces in one picture.
+
+    Args:
+        path: the file.
+        whole_picture: where no face is found, take the whole picture for one.
+        find: a picture (H, W, 3) → boxes and scores (N, 5).
+
+    Returns:
+        the picture, uint8 (H, W, 3), or None for a file that cannot be used; boxes and scores (N, 5), the boxes in
+        whole pixels; and a sentence where there is something to say, else "".
+    """
+    try:
+        image = open_picture(path)
+    except InputError as error:
+        return None, np.zeros((0, 5)), str(error)
+    found, note = find(image), ""
+    if not len(found):
+        note = f"no face found in {path}"
+        if whole_picture:
+            height, width = image.shape[:2]
+            found, note = np.array([[0, 0, width, height, np.nan]]), f"{note}: the whole picture was taken for one"
+    found[:, :4] = found[:, :4].round()
+    return image, found, note
+
+
 def recognise_picture(
     path: Path | str,
-    recogniser: Recogniser,
+    recogniser: "Recogniser",
     whole_picture: bool = False,
     explain: bool = True,
     find: Callable[[np.ndarray], np.ndarray] = find_faces,
@@ -59,28 +90,20 @@ def recognise_picture(
     Args:
         path: the file.
         recogniser: from `load_recogniser`.
-        whole_picture: where no face is found, take the whole picture for one.
+        whole_picture, find: as in `locate_faces`.
         explain: whether to compute Grad-CAM.
-        find: a picture (H, W, 3) → boxes and scores (N, 5).
 
     Returns:
         `Picture`; a file that cannot be used has no faces and a `note`.
     """
     path = Path(path)
-    try:
-        image = open_picture(path)
-    except InputError as error:
-        return Picture(path, _table(path, np.zeros((0, 5)), np.zeros((0, len(EXPRESSIONS)))), str(error))
-    found, note = find(image), ""
-    height, width = image.shape[:2]
-    if not len(found):
-        note = f"no face found in {path}"
-        if whole_picture:
-            found, note = np.array([[0, 0, width, height, np.nan]]), f"{note}: the whole picture was taken for one"
-    found[:, :4] = found[:, :4].round()
+    image, found, note = locate_faces(path, whole_picture, find)
+    if image is None:
+        return Picture(path, _table(path, found, np.zeros((0, len(EXPRESSIONS)))), note)
     crops = [cut_box(image, box, recogniser.margin) for box in found[:, :4]]
     probabilities, seen = recogniser.recognise(crops)
     heatmaps = recogniser.explain(crops, probabilities.argmax(1)) if explain else None
+    height, width = image.shape[:2]
     scale = min(1.0, SHOWN_SIDE / max(width, height))
     size = [max(1, round(side * scale)) for side in (width, height)]
     shown = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0))
@@ -88,7 +111,7 @@ def recognise_picture(
 
 
 def recognise_pictures(
-    paths: list[Path], recogniser: Recogniser, whole_picture: bool = False, keep: int = 8
+    paths: list[Path], recogniser: "Recogniser", whole_picture: bool = False, keep: int = 8
 ) -> tuple[pd.DataFrame, list[str], list[Picture]]:
     """Recognise many pictures, in memory for one and those that are kept.
 

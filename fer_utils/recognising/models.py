@@ -12,10 +12,10 @@ from fer_utils.errors import InputError
 from fer_utils.expressions import NUM_CLASSES
 from fer_utils.model_card import evaluated_split
 from fer_utils.models import FERNet
+from fer_utils.recognising.choosing import finished_runs
 from fer_utils.runs import Run, located, project_root
 from fer_utils.weights import load_weights
 
-FIRST_RUNS = ("demo/model10-seed0", "demo/*", "explore/first")  # what `make study` leaves, then what 03_fine_tune does
 # Of the detector's box, so that a face fills as much as in training. Of 392 FER+ validation faces found in pictures
 # pasted together 70, 69, 65, 60 and 56 % are recognised right with 0, 0.05, 0.1, 0.15 and 0.2; of 400 whole
 # images 66 %. The first two are alike, and a box that is a little too tight costs more.
@@ -93,15 +93,6 @@ class Recogniser:
     def _prepared(self, crops: list[np.ndarray]) -> Tensor:
         transform = transforms.evaluation_transform(self.image_size)
         return torch.stack([transform(torch.from_numpy(crop.copy()).permute(2, 0, 1)) for crop in crops])
-
-
-def finished_runs(root: Path | str | None = None) -> list[str]:
-    """STUDY/RUN of every finished run of expressions, those of `FIRST_RUNS` first."""
-    runs = Path(root or project_root()) / "runs"
-    found = [path for pattern in (*FIRST_RUNS, "*/*") for path in sorted(runs.glob(f"{pattern}/metrics.json"))]
-    names = dict.fromkeys(path.parts[-3:-1] for path in found)
-    found = [Run(study, name, root) for study, name in names]
-    return [f"{run.study}/{run.name}" for run in found if run.evaluated and run.resolved.target == "label"]
 
 
 def load_recogniser(source: str = "", root: Path | str | None = None) -> Recogniser:

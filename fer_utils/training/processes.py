@@ -155,7 +155,7 @@ def synchronise_batch_norms(network: nn.Module) -> None:
 
 def main(values: str, root: str) -> int:
     """One process: train the run's own share, from its last epoch on."""
-    from fer_utils.training.fit import train_process
+    from fer_utils.training.fitting import train_process
 
     params = RunParameters(**json.loads(values))
     try:

@@ -14,7 +14,7 @@ from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
 from fer_utils.training import fit
 from fer_utils.training.data import SeededSampler
-from fer_utils.training.fit import Interrupted
+from fer_utils.training.fitting import Interrupted
 from fer_utils.training.preparing import prepare_manifest
 
 TINY = {
@@ -227,7 +227,7 @@ def test_a_class_without_training_image_is_named(tmp_path, monkeypatch):
     manifest = prepare_manifest(tiny(), Path())
     lacking = manifest[~((manifest["split"] == "train") & (manifest["label"] == 7))].reset_index(drop=True)
     lacking.attrs = manifest.attrs
-    monkeypatch.setattr(sys.modules["fer_utils.training.fit"], "prepare_manifest", lambda *_: lacking)
+    monkeypatch.setattr(sys.modules["fer_utils.training.fitting"], "prepare_manifest", lambda *_: lacking)
     with pytest.raises(InputError, match="contempt"):
         fit(tiny(), root=tmp_path)
     assert not run.path("params.yaml").exists() and not run.path("manifest.parquet").exists()  # nothing has begun

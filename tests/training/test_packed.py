@@ -15,7 +15,7 @@ from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
 from fer_utils.training import fit
 from fer_utils.training.data import ExpressionData, SeededSampler
-from fer_utils.training.fit import Interrupted
+from fer_utils.training.fitting import Interrupted
 from fer_utils.training.preparing import pack_if_asked, prepare_manifest
 from fer_utils.transforms import Normalise, evaluation_transform
 

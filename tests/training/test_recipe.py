@@ -16,7 +16,7 @@ from fer_utils.expressions import EXPRESSIONS
 from fer_utils.training import fit, prepare_manifest
 from fer_utils.training.averaging import WeightAverage
 from fer_utils.training.data import ExpressionData
-from fer_utils.training.fit import Interrupted
+from fer_utils.training.fitting import Interrupted
 from fer_utils.training.preparing import pack_if_asked
 from fer_utils.training.schedule import first_rate, rate_factor
 from fer_utils.weights import load_weights
