@@ -1,7 +1,10 @@
 """The live view of a training, without a browser: what its button and an interrupt of the kernel do."""
 
 import asyncio
+import textwrap
 import threading
+import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -69,3 +72,40 @@ def test_without_anyone_watching_the_main_thread_trains_and_takes_interrupts(liv
 
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(live.run(fit, "params"))
+
+
+def test_an_interrupt_of_a_real_kernel_is_heard_while_a_thread_trains(monkeypatch):
+    """A kernel whose loop sleeps hears nothing; one through whose tasks a KeyboardInterrupt passes never answers."""
+    from jupyter_client.manager import start_new_kernel
+
+    monkeypatch.setenv("JPY_SESSION_NAME", "watched")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    code = """
+        import time
+        from matplotlib.figure import Figure
+        from fer_utils.widgets import LiveTraining
+
+        def fit(params, on_epoch, stop):
+            print("training")
+            for _ in range(600):
+                if stop() == "now":
+                    raise KeyboardInterrupt("stopped")
+                time.sleep(0.1)
+
+        await LiveTraining(lambda history: Figure(), epochs=3).run(fit, None)
+    """
+    manager, client = start_new_kernel()
+    try:
+        asked = client.execute(textwrap.dedent(code))
+        while client.get_iopub_msg(timeout=60)["content"].get("text") != "training\n":
+            pass
+        began = time.monotonic()
+        manager.interrupt_kernel()
+        while (reply := client.get_shell_msg(timeout=60))["parent_header"]["msg_id"] != asked:
+            pass
+        assert (reply["content"]["ename"], reply["content"]["evalue"]) == ("KeyboardInterrupt", "stopped")
+        assert time.monotonic() - began < 20  # of the minute that it would have gone on
+        assert client.execute_interactive("1", timeout=60)["content"]["status"] == "ok"
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)

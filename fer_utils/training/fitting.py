@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as lightning
 import torch
+from pytorch_lightning.callbacks import TQDMProgressBar
+from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
 from pytorch_lightning.strategies import DDPStrategy
 
 from fer_utils import datasets, losses, models
@@ -232,13 +234,20 @@ def make_trainer(params: RunParameters, callback: lightning.Callback) -> lightni
             precision=params.precision,
             max_epochs=params.epochs,
             accumulate_grad_batches=params.accumulate,
-            callbacks=[callback],
+            callbacks=[callback] if in_headless_kernel() else [callback, Progress()],
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
             enable_progress_bar=not in_headless_kernel(),
             num_sanity_val_steps=0,
         )
+
+
+class Progress(TQDMProgressBar):
+    """Lightning's bar, without one more for each validation, which a notebook would keep."""
+
+    def init_validation_tqdm(self) -> Tqdm:
+        return Tqdm(disable=True)
 
 
 @contextlib.contextmanager

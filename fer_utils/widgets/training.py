@@ -79,11 +79,23 @@ class LiveTraining(ipywidgets.VBox):
                 # Nobody is there to press a button. While a cell awaits, an interrupt only cancels what it awaits.
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 return fit(params, on_epoch=self.show)
-            training = asyncio.ensure_future(asyncio.to_thread(fit, params, on_epoch=self.show, stop=self.asked))
+            training = asyncio.ensure_future(asyncio.to_thread(self._outcome, fit, params))
             try:
-                return await asyncio.shield(training)
+                # ipykernel (7.4) asks to cancel without waking a loop that sleeps, so this one must not sleep for long.
+                while not training.done():
+                    await asyncio.wait([training], timeout=0.3)
             except asyncio.CancelledError:  # the kernel was interrupted
                 self._asked = "now"
-                return await training
+            run, error = await training
+            if error:
+                raise error
+            return run
         finally:
             self.stop.disabled = True
+
+    def _outcome(self, fit: Callable[..., Run], params: RunParameters) -> tuple[Run | None, BaseException | None]:
+        """The run or what it raised: a `KeyboardInterrupt` that passes through a task ends the kernel's loop."""
+        try:
+            return fit(params, on_epoch=self.show, stop=self.asked), None
+        except BaseException as error:
+            return None, error
