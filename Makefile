@@ -48,7 +48,7 @@ browser: .venv/.installed
 	{ echo "stopped: Chromium is needed; install it (Debian: apt install chromium) or name it: CHROMIUM=/path/to/it"; exit 1; }
 
 test-browser: browser
-	@$(RUN) -m pytest tests/browser -m browser
+	@$(RUN) -m pytest tests/browser -m browser $(OPTIONS)
 
 clean:
 	rm -rf .venv .cache .snakemake .pytest_cache .hypothesis .ruff_cache fer_utils.egg-info

@@ -10,11 +10,11 @@ pytestmark = pytest.mark.browser
 
 
 def test_stop_ends_after_the_epoch_and_running_again_goes_on_from_there(open_notebook, checkout):
-    notebook = open_notebook("03_fine_tune", **{**TINY, "epochs": 6}, study="browser", run="stop")
+    notebook = open_notebook("03_fine_tune", **{**TINY, "train_images": 1500, "epochs": 6}, study="browser", run="stop")
     page, folder = notebook.page, checkout / "runs/browser/stop"
     notebook.start()
     page.get_by_role("button", name="Stop after this epoch").click()
-    page.get_by_role("button", name="Stopping after this epoch").wait_for(timeout=2_000)  # heard while it trains
+    page.get_by_role("button", name="Stopping after this epoch").wait_for(timeout=10_000)  # heard while it trains
     notebook.wait()
     stopped = json.loads((folder / "stopped.json").read_text())
     assert stopped["stopped_after"] < 6 and not (folder / "metrics.json").exists()
@@ -31,9 +31,11 @@ def test_stop_ends_after_the_epoch_and_running_again_goes_on_from_there(open_not
 
 
 def test_an_interrupt_is_one_line_and_the_kernel_lives_on(open_notebook):
-    notebook = open_notebook("03_fine_tune", **{**TINY, "epochs": 5000}, study="browser", run="interrupted")
+    notebook = open_notebook(
+        "03_fine_tune", **{**TINY, "train_images": 1500, "epochs": 50}, study="browser", run="interrupted"
+    )
     notebook.start()
-    notebook.page.get_by_text("of 5000 done").wait_for()
+    notebook.page.get_by_text("of 50 done").wait_for()
     notebook.interrupt()
     notebook.wait()
     (error,) = [output for output in notebook.outputs() if output["output_type"] == "error"]
