@@ -62,7 +62,8 @@ def read_side(name: str, root: Path) -> Side:
     runs = pd.read_csv(folder / "runs.csv")
     predictions = pd.read_parquet(folder / "predictions.parquet")
     _check_classes(study, predictions)
-    runs = runs[runs["accuracy"].notna()]  # others diverged, and nothing of them could be evaluated
+    if "diverged_in" in runs:  # of those that diverged in their first epoch nothing could be evaluated
+        runs = runs[runs["diverged_in"] != 1]
     runs["case"] = runs["run"].str.rpartition("-seed")[0]
     runs = runs.set_index("run")
     planned = _planned(json.loads((folder / "study.json").read_text(encoding="utf-8")), runs)
