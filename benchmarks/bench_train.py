@@ -212,7 +212,7 @@ def measure(architectures, size: int, batch: int, side: int, warm_up: int, steps
             for (name, count), result in best.items():
                 rate = count * steps * batch / result["seconds"]
                 row = {"architecture": architecture, "recipe": name, "runs": count, "image_size": size, "batch": batch}
-                row |= {"images_per_s": rate, "speedup": rate * best["plain", 1]["seconds"] / (steps * batch)}
+                row |= {"images_per_s": rate, "speedup": rate / (steps * batch / best["plain", 1]["seconds"])}
                 row |= {"input_wait": result["input_wait"], "peak_gib": result["peak_gib"]}
                 row |= {"step_ms": 1000 * batch / rate, **(floor if name == "ours" else dict.fromkeys(floor))}
                 rows.append(row | hardware)

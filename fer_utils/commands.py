@@ -256,9 +256,5 @@ def execute(notebook: Path, output: Path, values: dict) -> None:
                 extra_arguments=["--log-level=ERROR"],
             )  # fmt: skip
         except PapermillExecutionError as error:
-            reason = (
-                error.evalue
-                if error.ename in ("InputError", "Diverged")
-                else f"{error.ename}: {error.evalue} (see {output})"
-            )
-            raise InputError(reason) from None
+            said = error.ename in ("InputError", "Diverged")
+            raise InputError(error.evalue if said else f"{error.ename}: {error.evalue} (see {output})") from None

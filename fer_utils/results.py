@@ -10,6 +10,7 @@ import pandas as pd
 from fer_utils.errors import InputError, check_choice
 from fer_utils.expressions import EXPRESSIONS
 from fer_utils.metrics.checks import check_same_images, check_scores
+from fer_utils.paper.protocol import split_diverged
 from fer_utils.studies import run_name
 
 PROBABILITIES = [f"p_{name}" for name in EXPRESSIONS]
@@ -62,10 +63,8 @@ def read_side(name: str, root: Path) -> Side:
     runs = pd.read_csv(folder / "runs.csv")
     predictions = pd.read_parquet(folder / "predictions.parquet")
     _check_classes(study, predictions)
-    if "diverged_in" in runs:  # of those that diverged in their first epoch nothing could be evaluated
-        runs = runs[runs["diverged_in"] != 1]
-    runs["case"] = runs["run"].str.rpartition("-seed")[0]
-    runs = runs.set_index("run")
+    runs, _ = split_diverged(runs)
+    runs = runs.assign(case=runs["run"].str.rpartition("-seed")[0]).set_index("run")
     planned = _planned(json.loads((folder / "study.json").read_text(encoding="utf-8")), runs)
     if part:
         cases = dict.fromkeys(case for case, _ in planned.values())

@@ -20,6 +20,20 @@ def missing_runs(runs: pd.DataFrame, models, seeds) -> list[str]:
     return [f"model {number}, seed {seed}" for number in sorted(models) for seed in seeds if (number, seed) not in done]
 
 
+def split_diverged(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows that were evaluated, and those whose training diverged before there was anything to evaluate.
+
+    Args:
+        runs: a study's `runs.csv`; without a column `diverged_in` none diverged.
+
+    >>> evaluated, diverged = split_diverged(pd.DataFrame({"run": ["a", "b", "c"], "diverged_in": [1, 2, None]}))
+    >>> evaluated["run"].tolist(), diverged["run"].tolist()
+    (['b', 'c'], ['a'])
+    """
+    nothing = runs.reindex(columns=["diverged_in"])["diverged_in"] == 1
+    return runs[~nothing], runs[nothing]
+
+
 def say_diverged(diverged: pd.DataFrame) -> str:
     """A sentence that names runs whose training diverged before there was anything to evaluate; "" without any.
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from fer_utils.errors import InputError
 from fer_utils.files import replaced
-from fer_utils.paper.protocol import check_paper_models, say_diverged, say_protocol, say_reduced
+from fer_utils.paper.protocol import check_paper_models, say_diverged, say_protocol, say_reduced, split_diverged
 from fer_utils.paper.tables import to_markdown, write_table
 from fer_utils.paper.values import BASES, MODELS
 
@@ -41,9 +41,8 @@ class Report:
             )
         self.folder = Path(root) / "figures" / study
         self.about = json.loads((results / "study.json").read_text(encoding="utf-8"))
-        self.runs = pd.read_csv(results / "runs.csv", dtype={"setting": str})  # empty where a study has none
-        self.diverged = self.runs[self.runs["accuracy"].isna()]
-        self.runs = self.runs.drop(self.diverged.index)
+        runs = pd.read_csv(results / "runs.csv", dtype={"setting": str})  # empty where a study has none
+        self.runs, self.diverged = split_diverged(runs)
         self.history = pd.read_csv(results / "history.csv")
         self.counts = pd.read_csv(results / "counts.csv")
         self.predictions = pd.read_parquet(results / "predictions.parquet")

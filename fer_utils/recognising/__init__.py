@@ -9,6 +9,7 @@ from fer_utils.recognising.examples import draw_examples
 from fer_utils.recognising.faces import (
     COLUMNS,
     Picture,
+    join_faces,
     locate_faces,
     recognise_picture,
     recognise_pictures,
@@ -24,6 +25,7 @@ __all__ = [
     "draw_examples",
     "find_faces",
     "finished_runs",
+    "join_faces",
     "list_pictures",
     "load_recogniser",
     "locate_faces",

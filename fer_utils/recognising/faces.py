@@ -131,8 +131,13 @@ def recognise_pictures(
             notes.append(picture.note)
         if len(picture.faces) and len(kept) < keep:
             kept.append(picture)
+    return join_faces(tables), notes, kept
+
+
+def join_faces(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """The tables of several pictures as one, `COLUMNS`; without a row where no picture has a face."""
     found = [table for table in tables if len(table)]
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=COLUMNS), notes, kept
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=COLUMNS)
 
 
 def save_faces(faces: pd.DataFrame, margin: float, folder: Path | str) -> list[Path]:

@@ -81,20 +81,13 @@ def fit(
 
 
 def _complete(run: Run, params: RunParameters, record: Record) -> None:
-    manifest = _manifest(run, params)
-    if params.threads:
-        torch.set_num_threads(params.threads)
-    module = build(params, manifest, run.root)
-    if params.compile:
-        module.network.compile()
+    manifest, module, data = _prepare(run, params)
     trainer = make_trainer(params, record)
-    data = ExpressionData(pack_if_asked(manifest, params, run.root), params)
     if not run.begun:
         write_manifest(manifest, run.path("manifest.parquet"))
         on_gpu = trainer.strategy.root_device.type == "cuda"
         run.start(params, torch.cuda.get_device_name() if on_gpu else "cpu")
     run.forget_evaluation()
-    last = run.path("last.ckpt")
     results = {}
     with _interruptible(run, params.epochs):
         try:
@@ -102,7 +95,7 @@ def _complete(run: Run, params: RunParameters, record: Record) -> None:
                 processes.check_shares(params, len(data.validation))
                 processes.train(run, params, record)
             else:
-                trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+                _train(trainer, module, data, run)
         except Diverged as error:
             results["diverged_in"] = record.diverge()
             trainer = make_trainer(params, record)
@@ -147,17 +140,27 @@ def _complete(run: Run, params: RunParameters, record: Record) -> None:
 
 def train_process(run: Run, params: RunParameters) -> None:
     """Train a run that has begun as one process of several (`fer_utils.training.processes`)."""
+    _, module, data = _prepare(run, params)
+    trainer = make_trainer(params, Record(run, params.selection))
+    with quiet():
+        _train(trainer, module, data, run)
+
+
+def _prepare(run: Run, params: RunParameters) -> tuple[pd.DataFrame, ExpressionModule, ExpressionData]:
+    """Manifest, network with its loss, and data of a run, new or begun."""
     manifest = _manifest(run, params)
     if params.threads:
         torch.set_num_threads(params.threads)
     module = build(params, manifest, run.root)
     if params.compile:
         module.network.compile()
-    trainer = make_trainer(params, Record(run, params.selection))
-    data = ExpressionData(pack_if_asked(manifest, params, run.root), params)
+    return manifest, module, ExpressionData(pack_if_asked(manifest, params, run.root), params)
+
+
+def _train(trainer: lightning.Trainer, module: ExpressionModule, data: ExpressionData, run: Run) -> None:
+    """Train from where the run is."""
     last = run.path("last.ckpt")
-    with quiet():
-        trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+    trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
 
 
 def _manifest(run: Run, params: RunParameters) -> pd.DataFrame:

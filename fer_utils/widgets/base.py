@@ -23,12 +23,18 @@ class Picture(ipywidgets.HTML):
     '<img alt="Figure." style="max-width'
     """
 
-    def show(self, figure: Figure, dpi: int = 100) -> None:
-        """Draw a figure in place of the former; few dots an inch, since a move of a slider must not wait."""
+    def show(self, figure: Figure, dpi: int = 100, alt: str = "") -> None:
+        """Draw a figure in place of the former; few dots an inch, since a move of a slider must not wait.
+
+        Args:
+            figure: any figure.
+            dpi: dots an inch.
+            alt: what it shows; default what `plots.describe` says.
+        """
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=dpi)
         source = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
-        self.value = f'<img alt="{html.escape(describe(figure))}" style="max-width: 100%" src="{source}">'
+        self.value = f'<img alt="{html.escape(alt or describe(figure))}" style="max-width: 100%" src="{source}">'
 
 
 def explore(draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> ipywidgets.Widget:

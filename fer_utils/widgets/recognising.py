@@ -1,8 +1,6 @@
 """Faces of one's own: pictures in, faces with their probabilities out, labels corrected by hand, and saved."""
 
-import base64
 import html
-import io
 from pathlib import Path
 
 import ipywidgets
@@ -14,6 +12,7 @@ from fer_utils.errors import InputError
 from fer_utils.expressions import EXPRESSIONS
 from fer_utils.files import replaced
 from fer_utils.runs import project_root
+from fer_utils.widgets.base import Picture
 from fer_utils.widgets.picture_input import PictureInput
 
 PICTURES = 24  # that are drawn, of many
@@ -90,7 +89,7 @@ class FaceRecogniser(ipywidgets.VBox):
         if len(self._paths) > PICTURES:
             more = f"… and {len(self._paths) - PICTURES:,} more pictures, whose faces the CSV holds."
             self.results.children = (*cards, ipywidgets.HTML(f"<p>{more}</p>"))
-        faces = len(self.table())
+        faces = sum(map(len, self._tables))
         self.save.disabled = faces == 0
         self._say(f"{_count(faces, 'face')} in {_count(len(self._paths), 'picture')}.")
 
@@ -112,7 +111,9 @@ class FaceRecogniser(ipywidgets.VBox):
 
     def table(self) -> pd.DataFrame:
         """All faces, a row each, with the labels as they stand."""
-        faces = pd.concat([table for table in self._tables if len(table)] or self._tables[:1], ignore_index=True)
+        from fer_utils import recognising
+
+        faces = recognising.join_faces(self._tables)
         keys = zip(faces["file"], faces["face"], strict=True)
         faces["label"] = [self._corrected.get(key, label) for key, label in zip(keys, faces["label"], strict=True)]
         return faces
@@ -124,7 +125,7 @@ class FaceRecogniser(ipywidgets.VBox):
             return note
         boxes = faces[["box_x", "box_y", "box_width", "box_height"]].to_numpy()
         figure = plots.figure_picture(picture.shown, boxes, picture.scale, name)
-        whole = image(figure, f"{name} with {len(faces)} face(s) framed and numbered from left to right")
+        whole = _image(figure, f"{name} with {len(faces)} face(s) framed and numbered from left to right")
         cards = [self._card(picture, row) for row in range(min(len(faces), CARDS))]
         if len(faces) > CARDS:
             cards.append(ipywidgets.HTML(f"<p>… and {len(faces) - CARDS} more faces, which the CSV holds as well.</p>"))
@@ -142,7 +143,7 @@ class FaceRecogniser(ipywidgets.VBox):
             style={"description_width": "initial"}, layout={"width": "16em"},
         )  # fmt: skip
         label.observe(lambda change: self._corrected.__setitem__(key, change["new"]), "value")
-        return ipywidgets.VBox([image(figure, f"Face {face['face']}: {spoken}"), label])
+        return ipywidgets.VBox([_image(figure, f"Face {face['face']}: {spoken}"), label])
 
     def _again(self) -> None:
         if self._paths:
@@ -180,11 +181,7 @@ def _count(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def image(figure: Figure, alt: str) -> ipywidgets.HTML:
-    """A figure as an image with a text for those who cannot see it."""
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=130)  # letters of 6 points are read on a screen
-    source = base64.b64encode(png.getvalue()).decode()
-    return ipywidgets.HTML(
-        f'<img src="data:image/png;base64,{source}" alt="{html.escape(alt, quote=True)}" style="max-width: 100%">'
-    )
+def _image(figure: Figure, alt: str) -> Picture:
+    picture = Picture()
+    picture.show(figure, dpi=130, alt=alt)  # letters of 6 points are read on a screen
+    return picture
