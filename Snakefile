@@ -2,7 +2,6 @@
 
 `make study` calls it. On a cluster, call it with one of Snakemake's own executors:
     snakemake --config study=ferplus data=/path/to/ferplus --executor slurm --jobs 20
-Where runs have several devices, say how many (`gpus=4`); any other run takes one.
 """
 
 import shlex
@@ -11,14 +10,14 @@ from pathlib import Path
 
 from fer_utils import studies
 
-STUDY = studies.load(str(config.get("study", "demo")), Path(workflow.basedir))
+STUDY = studies.load_study(str(config.get("study", "demo")), Path(workflow.basedir))
 PLACE = {name: str(config.get(name) or "") for name in ("data", "weights")}
 RUNS = STUDY.runs(**PLACE)
 COMMAND = shlex.join([sys.executable, "-m", "fer_utils"])
 METRICS = {name: f"runs/{STUDY.name}/{name}/metrics.json" for name in RUNS}
 
 
-# Results and figures are committed, so a checkout has them before it has any run: all three are asked for.
+# Results and figures are committed, so a checkout has them before it has any run: all are asked for.
 rule all:
     input:
         f"figures/{STUDY.name}/README.md",
@@ -33,10 +32,8 @@ rule figures:
         f"notebooks/{STUDY.notebook}.ipynb",
     output:
         update(f"figures/{STUDY.name}/README.md"),
-    params:
-        study=shlex.quote(STUDY.name),
     shell:
-        f"{COMMAND} figures {{params.study}}"
+        f"{COMMAND} figures {STUDY.name}"
 
 
 rule collect:
@@ -45,28 +42,29 @@ rule collect:
         f"experiments/{STUDY.name}.yaml",
     output:
         update(f"results/{STUDY.name}/study.json"),
-    params:
-        study=shlex.quote(STUDY.name),
     shell:
-        f"{COMMAND} collect {{params.study}}"
+        f"{COMMAND} collect {STUDY.name}"
 
 
-# A rule a run, so that earlier runs of the study go first. (Snakemake reads `shell` late, when the loop is over.)
-# `ancient`: a finished run is never done again, whatever the age of the weights that it started from.
+# A rule a run, so that earlier runs of the study go first. `ancient`: a finished run is never done
+# again, whatever the age of the weights that it started from.
 for rank, (run, params) in enumerate(RUNS.items()):
+    own = str(Path(params.weights).parent / "metrics.json")
 
     rule:
         name:
             f"run_{run.replace('-', '_')}"
         input:
-            ancient([METRICS["identity"]] if params.weights == STUDY.identity_weights else []),
+            ancient([own] if own in METRICS.values() else []),
         output:
             METRICS[run],
         params:
-            arguments=shlex.join([STUDY.name, run, "--data", PLACE["data"], "--weights", PLACE["weights"]]),
+            arguments=shlex.join([
+                STUDY.name, run, "--data", PLACE["data"], "--weights", PLACE["weights"]
+            ]),
         threads: STUDY.threads
         resources:
-            gpu=1 if params.devices == 1 else int(config.get("gpus") or 1),
+            gpu=int(params.device != "cpu"),
         priority: len(RUNS) - rank
         shell:
             f"{COMMAND} run {{params.arguments}}"

@@ -1,67 +1,171 @@
 """The command line: `python -m fer_utils COMMAND …`; `--help` names the commands."""
 
 import argparse
+import importlib
 import sys
+from pathlib import Path
 
-from fer_utils import commands
-from fer_utils.errors import InputError
+from fer_utils.core import InputError, Run, check_choice, project_root
+
+
+def _load(room: str):
+    """A room, when a command needs it: torch alone takes seconds."""
+    return importlib.import_module(f"fer_utils.{room}")
+
+
+def study(name: str, data: str, weights: str) -> int:
+    """Run what is missing of a study, then draw its tables and figures."""
+    studies = _load("studies")
+    if studies.run_study(name, data, weights):
+        return 1
+    root = project_root()
+    summary = root / "figures" / name / "summary.txt"
+    if summary.is_file():
+        print(f"\n{summary.read_text(encoding='utf-8')}")
+    print(f"Tables and figures: figures/{name}/README.md")
+    return 0
+
+
+def run(name: str, run: str, data: str, weights: str) -> int:
+    """One run of a study, headless, through papermill."""
+    studies = _load("studies")
+    return studies.run_one(name, run, data, weights)
+
+
+def collect(name: str, finished: bool) -> int:
+    """Gather a study's finished runs into results/."""
+    studies = _load("studies")
+    root = project_root()
+    studies.collect(studies.load_study(name, root), root, finished)
+    return 0
+
+
+def figures(name: str) -> int:
+    """Draw a study's tables and figures from results/ alone."""
+    studies = _load("studies")
+    root = project_root()
+    studies.read_results(name, root)
+    print(studies.draw_figures(name, root).relative_to(root))
+    return 0
+
+
+def compare(a: str, b: str, metric: list[str]) -> int:
+    """Is B better than A on the same test images, or is it noise?"""
+    studies = _load("studies")
+    found = studies.compare(a, b, project_root(), metric)
+    table = studies.format_comparison(found).to_string(index=False)
+    print(f"A: {a}\nB: {b}\nPer cent, differences in points\n\n{table}\n")
+    print("\n".join([*found.verdicts, *found.notes]))
+    return 0
+
+
+def export(name: str, format: list[str]) -> int:
+    """Write a finished run's network to files for use elsewhere, and its model card."""
+    models, report = _load("models"), _load("report")
+    study, _, run = name.partition("/")
+    if not (study and run) or "/" in run:
+        raise InputError(f"expected a run as STUDY/RUN, found {name!r}; they stand under runs/")
+    for each in format:
+        check_choice("export format", each, models.EXPORT_FORMATS)
+    found = Run(study, run)
+    for each in format:
+        print(models.export(found, each).relative_to(found.root))
+    print(report.write_model_card(found).relative_to(found.root))
+    return 0
+
+
+def graft(source: str, target: str) -> int:
+    """Write weights for SE-ResNet-50 that compute what a ResNet-50's do."""
+    from fer_utils import models
+
+    print(models.se_from_resnet(source, target))
+    return 0
+
+
+def recognise(paths: list[str], source: str, out: str, every: float, whole: bool) -> int:
+    """Find and recognise the faces in pictures, folders and videos."""
+    pictures = _load("interactive.pictures")
+    return pictures.recognise_paths(paths, source=source, out=out, every=every, whole=whole)
+
+
+def evaluate(source: str, dataset: str, data: str, find_faces: bool) -> int:
+    """Score a run, the shipped recogniser, an ONNX or a predictions file on a dataset."""
+    evaluate = _load("interactive.evaluate")
+    print(evaluate.summarise_source(source, dataset, data, find_faces=find_faces))
+    return 0
+
+
+def lab(options: list[str]) -> int:
+    """Open the notebooks in JupyterLab; its own options may follow."""
+    server = _load("interactive.server")
+    return server.lab(options)
+
+
+def app(options: list[str]) -> int:
+    """Recognise faces in the browser, without code; Voilà's own options may follow."""
+    server = _load("interactive.server")
+    return server.app(options)
+
+
+def site(out: str) -> int:
+    """Write the executed notebooks as one static site."""
+    site = _load("interactive.site")
+    print(site.build(project_root(), Path(out)))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m fer_utils", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def add(command, *arguments: str, **options):
+        made = commands.add_parser(command.__name__, help=command.__doc__, **options)
+        made.set_defaults(command=command)
+        for argument in arguments:
+            made.add_argument(argument)
+        return made
+
+    for command in (study, run):
+        one = add(command, "name", *(["run"] if command is run else []))
+        one.add_argument("--data", default="", help="folder of the dataset, where it needs one")
+        one.add_argument("--weights", default="", help="file or folder of pre-trained weights")
+    one = add(collect, "name")
+    one.add_argument("--finished", action="store_true", help="leave gaps for unfinished runs")
+    add(figures, "name")
+    one = add(compare, "a", "b")
+    one.add_argument("--metric", nargs="+", default=[], help="the verdict is on the first")
+    one = add(export, "name")
+    one.add_argument("--format", nargs="+", default=["safetensors"], help="safetensors, onnx")
+    add(graft, "source", "target")
+    one = add(recognise)
+    one.add_argument("paths", nargs="+", help="pictures, folders of pictures, or videos")
+    one.add_argument("--source", default="", help="STUDY/RUN or a file; default: the one shipped")
+    one.add_argument("--out", default="", help="folder of the table; default: runs/recognised")
+    one.add_argument("--every", type=float, default=0.5, help="seconds between frames of a video")
+    one.add_argument("--whole", action="store_true", help="where no face is found, take it all")
+    one = add(evaluate)
+    one.add_argument("source", help="STUDY/RUN, 'recogniser', an ONNX file or a predictions file")
+    one.add_argument("data", help="folder of the dataset")
+    one.add_argument("--dataset", default="auto", help="affectnet, ferplus, folder, …")
+    one.add_argument("--find-faces", action="store_true", help="crop faces with the detector")
+    for command in (lab, app):
+        one = add(command, prefix_chars="\0")
+        one.add_argument("options", nargs="*")
+    add(site).add_argument("--out", default="site")
+    return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; a user's mistake ends in one line on stderr and exit status 2."""
-    parser = argparse.ArgumentParser(prog="python -m fer_utils", description=__doc__)
-    subparsers = parser.add_subparsers(dest="command", required=True)
-    for name, text in (
-        ("study", "run everything of a study that is not there yet, then draw its tables and figures"),
-        ("run", "one run of a study, headless, through papermill"),
-        ("collect", "gather a study's finished runs into results/"),
-        ("figures", "draw a study's tables and figures from results/ alone"),
-    ):
-        command = subparsers.add_parser(name, help=text, description=text)
-        command.add_argument("study", help="name of a file in experiments/, without its ending")
-        if name == "collect":
-            text = "gather those that have finished, and leave gaps where the others are missing"
-            command.add_argument("--finished", action="store_true", help=text)
-        if name == "run":
-            command.add_argument("run", help="name of the run, as under runs/<study>/")
-        if name in ("study", "run"):
-            command.add_argument("--data", default="", help="folder of the dataset, where the study needs one")
-            command.add_argument("--weights", default="", help="file of pre-trained weights in place of a download")
-    text = "is B better than A, on the same test images, or is it noise? From results/ alone"
-    command = subparsers.add_parser("compare", help=text, description=text)
-    sides = "STUDY, STUDY/RUN, or STUDY/CASE (a run's name without its seed: all of its seeds)"
-    command.add_argument("a", metavar="A", help=sides)
-    command.add_argument("b", metavar="B", help=sides)
-    command.add_argument("--metric", nargs="+", default=[], help="the verdict is on the first; default: macro_recall")
-    text = "write a finished run's network to files for use elsewhere, and its model card"
-    command = subparsers.add_parser("export", help=text, description=text)
-    command.add_argument("run", metavar="STUDY/RUN", help="a folder under runs/")
-    command.add_argument("--format", nargs="+", default=["safetensors"], help="any of onnx, safetensors, pt2")
-    for name, text in (
-        ("lab", "open the notebooks in JupyterLab; its own options may follow"),
-        ("app", "recognise faces in the browser, without code; Voilà's own options may follow"),
-    ):
-        subparsers.add_parser(name, help=text, description=text, prefix_chars="\0").add_argument("options", nargs="*")
-    text = "write weights for SE-ResNet-50 that compute what a ResNet-50's do, for a start without VGGFace2"
-    command = subparsers.add_parser("graft", help=text, description=text)
-    command.add_argument("source", help="weights of ResNet-50, any file that is read (fer_utils/weights/README.md)")
-    command.add_argument("target", help="the .safetensors file to write")
-    text = "find and recognise the faces in pictures; write a CSV, a row a face, and a figure"
-    command = subparsers.add_parser("recognise", help=text, description=text)
-    command.add_argument("paths", nargs="+", metavar="PATH", help="pictures, or folders of pictures")
-    command.add_argument("--run", default="", help="STUDY/RUN, or an exported file; default: what `make study` leaves")
-    command.add_argument("--out", default="", help="folder for the CSV, manifest and figure; default: runs/recognised")
-    command.add_argument(
-        "--whole-picture", action="store_true", help="where no face is found, take the picture for one"
-    )
-    options = vars(parser.parse_args(arguments))
+    options = vars(_parser().parse_args(arguments))
+    command = options.pop("command")
     try:
-        return getattr(commands, options.pop("command"))(**options)
+        return command(**options)
     except InputError as error:
-        print(f"{commands.STOPPED}{error}", file=sys.stderr)
+        print(f"stopped: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from the last finished epoch", file=sys.stderr)
+        print("\ninterrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130
 
 

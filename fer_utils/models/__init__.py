@@ -1,46 +1,45 @@
-"""The paper's networks: backbones, `FERNet` with its embedding, freezing, and a live description (Table 2, Fig. 1)."""
+"""Networks: backbones, FERNet and freezing, pre-trained weights, export."""
 
 from fer_utils.models.backbones import (
-    POOLS,
-    STRIDES,
-    Backbone,
-    SEBottleneck,
+    IMAGENET_INPUT,
     build_backbone,
     get_layout,
     resnet14,
     resnet50,
     se_resnet14,
     se_resnet50,
+    set_input_convention,
     set_layout,
+    small_resnet,
+    small_se_resnet,
 )
-from fer_utils.models.conversion import IMAGENET_INPUT, InputConversion, set_input_convention
-from fer_utils.models.description import BASES, MIN_IMAGE_SIZE, describe
-from fer_utils.models.fernet import EMBEDDING_ACTIVATIONS, EMBEDDING_NORMS, FERNet, freeze_stages
-from fer_utils.models.stages import Stage
-from fer_utils.models.zoo import TorchvisionBackbone
+from fer_utils.models.export import EXPORT_FORMATS, export, load_network, read_metadata, write_onnx
+from fer_utils.models.fernet import FERNet, describe, freeze_stages, unfolded
+from fer_utils.models.weights import load_pretrained, load_weights, save_weights, se_from_resnet
 
 __all__ = [
-    "BASES",
-    "EMBEDDING_ACTIVATIONS",
-    "EMBEDDING_NORMS",
+    "EXPORT_FORMATS",
     "IMAGENET_INPUT",
-    "MIN_IMAGE_SIZE",
-    "POOLS",
-    "STRIDES",
-    "Backbone",
     "FERNet",
-    "InputConversion",
-    "SEBottleneck",
-    "Stage",
-    "TorchvisionBackbone",
     "build_backbone",
     "describe",
+    "export",
     "freeze_stages",
     "get_layout",
+    "load_network",
+    "load_pretrained",
+    "load_weights",
+    "read_metadata",
     "resnet14",
     "resnet50",
+    "save_weights",
+    "se_from_resnet",
     "se_resnet14",
     "se_resnet50",
     "set_input_convention",
     "set_layout",
+    "small_resnet",
+    "small_se_resnet",
+    "unfolded",
+    "write_onnx",
 ]

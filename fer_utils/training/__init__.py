@@ -1,14 +1,34 @@
-"""Training: `fit(params)` turns resolved parameters into a finished run folder; Lightning underneath."""
+"""Training: loaders and augmentation, the LightningModule (Algorithm 1), and `fit`."""
 
-from fer_utils.training.preparing import prepare_manifest
+from fer_utils.core import parameters
+from fer_utils.training.augmentation import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    change,
+    crop,
+    evaluation_input,
+    square_side,
+    training_input,
+)
+from fer_utils.training.data import FaceDataset, prepare_manifest
+from fer_utils.training.embedding import CollapseWarning
+from fer_utils.training.fitting import Interrupted, build, fit, predictions_table, score
 
-__all__ = ["fit", "prepare_manifest"]
-
-
-def __getattr__(name: str):
-    """`fit` is loaded when it is asked for: Lightning takes seconds, and who prepares a manifest does without."""
-    if name != "fit":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from fer_utils.training.fitting import fit
-
-    return fit
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "CollapseWarning",
+    "FaceDataset",
+    "Interrupted",
+    "build",
+    "change",
+    "crop",
+    "evaluation_input",
+    "fit",
+    "parameters",
+    "predictions_table",
+    "prepare_manifest",
+    "score",
+    "square_side",
+    "training_input",
+]

@@ -1,7 +1,8 @@
-"""`fit`: one run from parameters to a finished folder; begins, goes on, or returns what is already done."""
+"""`fit`: one run from parameters to a finished folder; begins, goes on, or returns what is done."""
 
 import contextlib
 import logging
+import shutil
 import signal
 import warnings
 from collections.abc import Callable
@@ -13,23 +14,27 @@ import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
-from pytorch_lightning.strategies import DDPStrategy
+from torch import Tensor
 
-from fer_utils import datasets, losses, models
-from fer_utils.datasets import class_counts, read_manifest, write_manifest
-from fer_utils.errors import Diverged, InputError
-from fer_utils.expressions import EXPRESSIONS
-from fer_utils.files import replaced
-from fer_utils.frontend import in_headless_kernel
-from fer_utils.runs import Run, RunParameters, located, parameters
-from fer_utils.scoring import score
-from fer_utils.training import processes
-from fer_utils.training.data import ExpressionData
+from fer_utils import datasets, losses, metrics, models
+from fer_utils.core import (
+    EXPRESSIONS,
+    LOG_PROBABILITIES,
+    Diverged,
+    InputError,
+    Run,
+    RunParameters,
+    atomic_write,
+    in_headless_kernel,
+    parameters,
+    resolve_path,
+)
+from fer_utils.training.data import ExpressionData, prepare_manifest
 from fer_utils.training.module import ExpressionModule
-from fer_utils.training.preparing import pack_if_asked, prepare_manifest
-from fer_utils.training.record import Abandoned, Record, image_counts
-from fer_utils.training.verifying import verify_strangers
-from fer_utils.weights import load_pretrained, load_weights
+from fer_utils.training.recorder import Abandoned, RunLogger
+
+PIXELS = 32  # side length at which people are compared without a network
+COUNTED = ("leaks_removed", "near_leaks_removed")  # what a manifest says was left out
 
 
 class Interrupted(KeyboardInterrupt):
@@ -41,224 +46,213 @@ class Interrupted(KeyboardInterrupt):
 
 def fit(
     params: RunParameters | dict,
-    root: str | None = None,
+    root: Path | str | None = None,
     on_epoch: Callable[[pd.DataFrame], None] | None = None,
     stop: Callable[[], str] | None = None,
 ) -> Run:
-    """Train, select on validation, evaluate once on test, and leave a complete run folder.
+    """Train, select on validation, evaluate once, and leave a complete run folder.
 
-    A finished run is returned as it is. One that was interrupted goes on after its last complete epoch and, on the
-    CPU with the same number of threads, arrives at the same numbers as if nothing had happened.
+    A finished run is returned as it is, or goes on if it is asked for more epochs and its schedule
+    allows. An interrupted one goes on after its last complete epoch and, on the CPU with the same
+    number of threads, arrives at the same numbers.
 
     Args:
-        params: run parameters, or a dict of them (strict: see `fer_utils.runs.parameters`).
-        root: the study's checkout; default: the one around the working directory.
+        params: run parameters, resolved or as a dict (strict: see `core.parameters`).
+        root: the checkout; default: the one around the working directory.
         on_epoch: called after each epoch with the history so far.
-        stop: asked at each batch whether to go on, "", or to end, "after_epoch" or "now". After the epoch the run is
-            evaluated as it stands, but is not finished (`Run.stopped`): the same call trains the epochs that are left.
+        stop: asked at each batch whether to go on, "", or to end, "after_epoch" or "now". After the
+            epoch the run is evaluated as it stands, but not finished (`Run.stopped`).
 
     Returns:
         The finished `Run`, or the stopped one.
 
     Raises:
-        InputError: for bad parameters or data, or where the folder holds a run with other parameters.
-        Diverged: where numbers ceased to be finite in the first epoch, so that there is nothing to evaluate; the folder
-            says so and counts as finished. Later, the best epoch before is evaluated, with a warning.
-        Interrupted: after Ctrl-C or `stop() == "now"`; nothing but the current epoch is lost.
+        InputError: for bad parameters or data, or where the folder holds another run.
+        Diverged: where numbers ceased to be finite in the first epoch; the folder says so and
+            counts as finished. Later, the best epoch before is evaluated, with a warning.
+        Interrupted: after Ctrl-C or `stop() == "now"`; only the current epoch is lost.
     """
-    params = parameters(params) if isinstance(params, dict) else params.resolve()
+    params = parameters(params if isinstance(params, dict) else params.model_dump())
     run = Run(params.study, params.run, root)
     with run.locked():
-        run.check_same(params)
-        if not run.finished:
-            _complete(run, params, Record(run, params.selection, on_epoch, stop))
+        run.check_same(params, longer=True)
+        if not run.finished or run.params.epochs < params.epochs:
+            _complete(run, params, RunLogger(run, params.selection, on_epoch, stop))
     if not run.evaluated:
         raise Diverged(
-            f"run {run.study}/{run.name} diverged: its numbers ceased to be finite in the first epoch; nothing "
-            "can be evaluated; lower the learning rate or the weight of the loss's second term, and name another run"
+            f"run {run.study}/{run.name} diverged: its numbers ceased to be finite in the first "
+            "epoch; lower the learning rate or the weight of the second term, and name another run"
         )
     return run
 
 
-def _complete(run: Run, params: RunParameters, record: Record) -> None:
-    manifest, module, data = _prepare(run, params)
-    trainer = make_trainer(params, record)
-    if not run.begun:
-        write_manifest(manifest, run.path("manifest.parquet"))
-        on_gpu = trainer.strategy.root_device.type == "cuda"
-        run.start(params, torch.cuda.get_device_name() if on_gpu else "cpu")
-    run.forget_evaluation()
-    results = {}
-    with _interruptible(run, params.epochs):
-        try:
-            if processes.is_wanted(params):
-                processes.check_shares(params, len(data.validation))
-                processes.train(run, params, record)
-            else:
-                _train(trainer, module, data, run)
-        except Diverged as error:
-            results["diverged_in"] = record.diverge()
-            trainer = make_trainer(params, record)
-            if record.history:
-                warnings.warn(
-                    f"training diverged in epoch {results['diverged_in']}, the best epoch before is evaluated: {error}",
-                    stacklevel=2,
-                )
-    pretrained = {**module.pretrained, "source": Path(params.weights).name}
-    run.write_json(
-        "architecture.json", {**models.describe(module.network, params.image_size), "pretrained": pretrained}
-    )
-    if not record.history:
-        run.write_json("metrics.json", {**image_counts(manifest), **results})
-        return
-    load_weights(module.evaluated, run.path("best.safetensors"))
-    if params.target == "subject":
-        results |= {f"validation_{name}": record.best[f"validation_{name}"] for name in ("accuracy", "f1")}
-    if data.test is not None:
-        with _interruptible(run, params.epochs):
-            batches = trainer.predict(module, datamodule=data)
-        probabilities, features = (torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
-        if params.target == "subject":
-            results |= verify_strangers(data.test.manifest, features, run, seed=params.data_seed)
-        else:
-            results |= _evaluate(data.test.manifest, probabilities, features, run)
-    done = len(record.history)
-    early = done < params.epochs and "diverged_in" not in results
-    stopped = {"stopped_after": done, "epochs": params.epochs} if early else {}
-    run.write_json(
-        "stopped.json" if stopped else "metrics.json",
-        {
-            **stopped,
-            "best_epoch": record.best["epoch"],
-            "collapsed": any(row.get("collapsed", False) for row in record.history),
-            **image_counts(manifest),
-            "seconds": round(sum(row["seconds"] for row in record.history), 1),
-            **results,
-        },
-    )
-
-
-def train_process(run: Run, params: RunParameters) -> None:
-    """Train a run that has begun as one process of several (`fer_utils.training.processes`)."""
-    _, module, data = _prepare(run, params)
-    trainer = make_trainer(params, Record(run, params.selection))
-    with quiet():
-        _train(trainer, module, data, run)
-
-
-def _prepare(run: Run, params: RunParameters) -> tuple[pd.DataFrame, ExpressionModule, ExpressionData]:
-    """Manifest, network with its loss, and data of a run, new or begun."""
+def _complete(run: Run, params: RunParameters, logger: RunLogger) -> None:
     manifest = _manifest(run, params)
     if params.threads:
         torch.set_num_threads(params.threads)
     module = build(params, manifest, run.root)
     if params.compile:
         module.network.compile()
-    return manifest, module, ExpressionData(pack_if_asked(manifest, params, run.root), params)
-
-
-def _train(trainer: lightning.Trainer, module: ExpressionModule, data: ExpressionData, run: Run) -> None:
-    """Train from where the run is."""
-    last = run.path("last.ckpt")
-    trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+    data = ExpressionData(manifest, params)
+    trainer = _trainer(params, logger)
+    if not run.begun:
+        datasets.write_manifest(manifest, run.path("manifest.parquet"))
+    if not run.begun or run.params.epochs != params.epochs:
+        run.start(params, _device_name(trainer))
+    run.forget_evaluation()
+    found = {}
+    with _interruptible(run, params.epochs):
+        try:
+            last = run.path("last.ckpt")
+            trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
+        except Diverged as error:
+            found["diverged_in"] = logger.record_divergence()
+            trainer = _trainer(params, logger)
+            if logger.history:
+                warnings.warn(
+                    f"training diverged in epoch {found['diverged_in']}, "
+                    f"the best epoch before is evaluated: {error}",
+                    stacklevel=2,
+                )
+    if not trainer.is_global_zero:
+        return
+    _describe(run, params, module)
+    if not logger.history:
+        run.write_json("metrics.json", {**_image_counts(manifest), **found})
+        return
+    _take_best(run, module, logger)
+    with _interruptible(run, params.epochs):
+        found |= _evaluate(run, params, module, data, trainer)
+    done = len(logger.history)
+    stopped = done < params.epochs and "diverged_in" not in found
+    about = {"stopped_after": done, "epochs": params.epochs} if stopped else {}
+    about |= {
+        "best_epoch": logger.best["epoch"],
+        "collapsed": any(row["collapsed"] for row in logger.history),
+        **_image_counts(manifest),
+        "seconds": round(sum(row["seconds"] for row in logger.history), 1),
+    }
+    if params.target == "subject":
+        about |= {name: logger.best[name] for name in ("validation_accuracy", "validation_f1")}
+    run.write_json("stopped.json" if stopped else "metrics.json", {**about, **found})
 
 
 def _manifest(run: Run, params: RunParameters) -> pd.DataFrame:
     """The manifest that the run began with, or a new one; its folder is where the data are now."""
     if not run.begun:
         return prepare_manifest(params, run.root)
-    manifest = read_manifest(run.path("manifest.parquet"))
+    manifest = datasets.read_manifest(run.path("manifest.parquet"))
     if params.data:
-        now = datasets.read_dataset(params.dataset, located(params.data, run.root), check_images=False)
+        folder = resolve_path(params.data, run.root)
+        now = datasets.read_dataset(params.dataset, folder, check_images=False)
         manifest.attrs["root"] = now.attrs["root"]
     return manifest
 
 
 def build(params: RunParameters, manifest: pd.DataFrame, root: Path) -> ExpressionModule:
-    """Network (pre-trained and frozen as asked) and loss, initialised from `params.seed` alone."""
+    """Network, pre-trained and frozen as asked, and loss, initialised from `params.seed` alone."""
     torch.manual_seed(params.seed)
     backbone = models.build_backbone(params.architecture, params.image_size)
     source = params.weights
-    source = source if source in ("none", "imagenet") else located(source, root)
-    report = load_pretrained(backbone, source, params.input_convention)
-    if report["plausible"].startswith("no: "):
-        warnings.warn(f"{Path(source).name}, {report['plausible'].removeprefix('no: ')}", stacklevel=2)
+    if source not in ("none", "imagenet"):
+        source = resolve_path(source, root)
+    report = models.load_pretrained(backbone, source, params.input_convention)
     if params.target == "label":
-        counts = class_counts(manifest, "train")
+        counts = datasets.class_counts(manifest, "train")
     else:
-        counts = manifest.loc[manifest["split"] == "train", params.target].value_counts().sort_index().tolist()
+        people = manifest.loc[manifest["split"] == "train", "subject"]
+        counts = people.value_counts().sort_index().tolist()
     network = models.FERNet(
         backbone,
         num_classes=len(counts),
+        embedding_dim=params.embedding_dim,
         embedding_activation=params.embedding_activation,
         embedding_norm=params.embedding_norm,
         classifier=params.classifier,
-        logit_scale=params.logit_scale,
+        logit_scale=params.loss_options.get("scale", 30.0),
     )
     models.freeze_stages(network, params.frozen_stages)
-    if processes.is_one() and params.device != "cpu" and torch.cuda.is_available():
-        processes.synchronise_batch_norms(network)
+    if params.device != "cpu" and torch.cuda.is_available() and params.devices != 1:
+        network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
     loss = losses.make_loss(
         params.loss,
         counts,
-        network.embedding_dim,
+        params.embedding_dim,
         cluster_weight=params.cluster_weight,
         alpha=params.alpha,
         gamma=params.gamma,
+        weight_power=params.weight_power,
         reduction=params.reduction,
+        center_distance=params.center_distance,
+        normalize_embedding=params.normalize_embedding,
         center_init=params.center_init,
         center_update=params.center_update,
         seed=params.seed,
-        focal_gamma=params.focal_gamma,
-        beta=params.beta,
-        tau=params.tau,
-        max_margin=params.max_margin,
-        scale=params.logit_scale,
-        drw_start=params.drw_start,
-        island_weight=params.island_weight,
-        angular_margin=params.angular_margin,
+        **params.loss_options,
     )
-    return ExpressionModule(network.to(memory_format=torch.channels_last), loss, params, report)
+    network = network.to(memory_format=torch.channels_last)
+    return ExpressionModule(network, loss, params, report)
 
 
-def make_trainer(params: RunParameters, callback: lightning.Callback) -> lightning.Trainer:
-    """Lightning's trainer, of the device, precision and epochs that `params` ask for."""
+def _trainer(params: RunParameters, logger: RunLogger) -> lightning.Trainer:
     if params.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("expected a CUDA device (device='cuda'), found none; use device='auto' or 'cpu'")
+        raise InputError("expected a CUDA device (device='cuda'), found none; use 'auto' or 'cpu'")
+    if params.device == "mps" and not torch.backends.mps.is_available():
+        raise InputError("expected an Apple GPU (device='mps'), found none; use 'auto' or 'cpu'")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    where = {"devices": 1}
-    if processes.is_one():
-        where = {"devices": processes.devices(params), "num_nodes": params.num_nodes, "use_distributed_sampler": False}
-        where["strategy"] = DDPStrategy(broadcast_buffers=False)  # they are the same, or each process's own
-    with quiet():
+    watched = not in_headless_kernel()
+    with _quiet():
         return lightning.Trainer(
-            accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[params.device],
-            **where,
+            accelerator="gpu" if params.device == "cuda" else params.device,
+            devices=params.devices,
+            strategy=params.strategy,
             precision=params.precision,
             max_epochs=params.epochs,
-            accumulate_grad_batches=params.accumulate,
-            callbacks=[callback] if in_headless_kernel() else [callback, Progress()],
+            accumulate_grad_batches=params.accumulate_grad_batches,
+            gradient_clip_val=params.clip_norm or None,
+            callbacks=[logger, EpochBar()] if watched else [logger],
+            enable_progress_bar=watched,
+            use_distributed_sampler=False,  # `SeededSampler` shares its batches out itself
+            benchmark=True,
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
-            enable_progress_bar=not in_headless_kernel(),
             num_sanity_val_steps=0,
         )
 
 
-class Progress(TQDMProgressBar):
-    """Lightning's bar, without one more for each validation, which a notebook would keep."""
+def _device_name(trainer: lightning.Trainer) -> str:
+    device = trainer.strategy.root_device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+class EpochBar(TQDMProgressBar):
+    """One bar, "epoch 3 of 8", without one more for each validation."""
+
+    def on_train_epoch_start(self, trainer, *arguments) -> None:
+        super().on_train_epoch_start(trainer, *arguments)
+        name = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
+        self.train_progress_bar.set_description(name)
 
     def init_validation_tqdm(self) -> Tqdm:
         return Tqdm(disable=True)
 
+    def init_predict_tqdm(self) -> Tqdm:
+        return Tqdm(disable=True)
+
 
 @contextlib.contextmanager
-def quiet():
-    """Without Lightning's advice that does not apply here, and its use of a deprecated piece of torch."""
+def _quiet():
+    """Without Lightning's advice that does not apply here."""
+    advice = (
+        "does not have many workers",
+        "number of training batches",
+        "in eval mode",
+        "treespec",
+    )
     with warnings.catch_warnings():
-        for advice in ("does not have many workers", "number of training batches", "in eval mode", "treespec"):
-            warnings.filterwarnings("ignore", message=f".*{advice}")
+        for words in advice:
+            warnings.filterwarnings("ignore", message=f".*{words}")
         yield
 
 
@@ -266,28 +260,126 @@ def quiet():
 def _interruptible(run: Run, epochs: int):
     """Turn Ctrl-C into `Interrupted`, and leave the process able to take the next one.
 
-    Lightning ends the process on Ctrl-C and ignores any further one; a notebook's kernel has to live on.
+    Lightning ends the process on Ctrl-C and ignores any further one; a kernel has to live on.
     """
     handler = signal.getsignal(signal.SIGINT)
     try:
-        with quiet():
+        with _quiet():
             yield
     except (SystemExit, Abandoned) as end:
         if isinstance(end, SystemExit):
             signal.signal(signal.SIGINT, handler)
         done = len(pd.read_csv(run.path("history.csv"))) if run.path("last.ckpt").is_file() else 0
-        raise Interrupted(f"stopped after epoch {done} of {epochs}; the same command goes on from there") from None
+        raise Interrupted(
+            f"stopped after epoch {done} of {epochs}; the same command goes on from there"
+        ) from None
 
 
-def _evaluate(test: pd.DataFrame, probabilities: np.ndarray, features: np.ndarray, run: Run) -> dict:
-    """Write predictions and features of the test split, made once with the best weights; return metrics.
+def _describe(run: Run, params: RunParameters, module: ExpressionModule) -> None:
+    about = models.describe(module.network, params.image_size)
+    about["pretrained"] = {**module.pretrained, "source": Path(params.weights).name}
+    run.write_json("architecture.json", about)
 
-    With `evaluation="validation"` it is the validation split, and the run has no test split at all.
-    """
-    table = pd.DataFrame({"image": test["image"].astype(str).to_numpy(), "label": test["label"].to_numpy()})
-    table[[f"p_{name}" for name in EXPRESSIONS]] = probabilities
-    with replaced(run.path("predictions.parquet")) as temporary:
-        table.to_parquet(temporary, index=False)
-    with replaced(run.path("features.npy")) as temporary:
+
+def _take_best(run: Run, module: ExpressionModule, logger: RunLogger) -> None:
+    """Make the selected epoch's weights `best.safetensors`, and load them."""
+    path = logger.best_file("weights")
+    header = models.load_weights(module.evaluated, path)
+    if header.get("epoch") != str(logger.best["epoch"]):
+        raise InputError(
+            f"expected weights of epoch {logger.best['epoch']} in {path}, got {header}"
+        )
+    for kind, name in (("weights", "best.safetensors"), ("centers", "centers.npy")):
+        if logger.best_file(kind).is_file():
+            with atomic_write(run.path(name)) as temporary:
+                shutil.copyfile(logger.best_file(kind), temporary)
+
+
+def _evaluate(run, params, module, data: ExpressionData, trainer) -> dict:
+    """Write predictions of validation and test; metrics of the split that `params` names."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*ckpt_path")
+        parts = trainer.predict(module, datamodule=data)
+    splits = {"validation": data.validation, "test": data.test}
+    splits = {name: part for name, part in splits.items() if part is not None}
+    parts = [parts] if len(splits) == 1 else parts
+    results = {
+        name: [torch.cat(found).numpy() for found in zip(*batches, strict=True)]
+        for name, batches in zip(splits, parts, strict=True)
+    }
+    if params.target == "subject":
+        if data.test is None:
+            return {}
+        return _verify(run, data.test.manifest, results["test"][1], params.data_seed)
+    tables = [
+        predictions_table(name, splits[name].manifest, log_p)
+        for name, (log_p, _) in results.items()
+    ]
+    with atomic_write(run.path("predictions.parquet")) as temporary:
+        pd.concat(tables).to_parquet(temporary, index=False)
+    _, features = results[params.evaluation]
+    with atomic_write(run.path("features.npy")) as temporary:
         np.save(temporary, features)
-    return score(table["label"].to_numpy(), probabilities)
+    scored = next(table for table in tables if table["split"].iloc[0] == params.evaluation)
+    return score(scored)
+
+
+def predictions_table(
+    split: str, manifest: pd.DataFrame, log_probabilities: Tensor
+) -> pd.DataFrame:
+    """Rows of `predictions.parquet`: split, image, label and eight log-probabilities (float16)."""
+    table = pd.DataFrame(log_probabilities.astype(np.float16), columns=LOG_PROBABILITIES)
+    table.insert(0, "label", manifest["label"].to_numpy(np.int64))
+    table.insert(0, "image", manifest["image"].astype(str).to_numpy())
+    table.insert(0, "split", split)
+    return table
+
+
+def score(predictions: pd.DataFrame) -> dict:
+    """The six metrics, macro recall, recall of each class and the confusion matrix of a table."""
+    labels = predictions["label"].to_numpy()
+    probabilities = np.exp(predictions[list(LOG_PROBABILITIES)].to_numpy(np.float64))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    found = metrics.evaluate(labels, probabilities)
+    confusion = metrics.confusion_matrix(labels, probabilities.argmax(axis=1))
+    recalls = metrics.recall_per_class(confusion)
+    found |= {f"recall_{name}": float(r) for name, r in zip(EXPRESSIONS, recalls, strict=True)}
+    return {**found, "confusion": confusion.tolist()}
+
+
+def _verify(run: Run, people: pd.DataFrame, features: np.ndarray, seed: int) -> dict:
+    """Write `verification.parquet`, a row a pair of images of people held out; its measures."""
+    pairs, same = metrics.make_pairs(people["subject"], seed=seed)
+    used, places = np.unique(pairs, return_inverse=True)
+    pixels = metrics.pixel_embeddings(datasets.load_images(people.iloc[used], size=PIXELS))
+    images = people["image"].astype(str).to_numpy()
+    of_network = metrics.cosine_similarities(features, pairs)
+    of_pixels = metrics.cosine_similarities(pixels, places.reshape(pairs.shape))
+    columns = {
+        "image_1": images[pairs[:, 0]],
+        "image_2": images[pairs[:, 1]],
+        "same": same,
+        "similarity": of_network,
+        "pixel_similarity": of_pixels,
+    }
+    with atomic_write(run.path("verification.parquet")) as temporary:
+        pd.DataFrame(columns).to_parquet(temporary, index=False)
+    by_pixels = metrics.verify(of_pixels, same)
+    return {
+        **{f"verification_{name}": v for name, v in metrics.verify(of_network, same).items()},
+        **{f"verification_pixel_{name}": by_pixels[name] for name in ("accuracy", "auc")},
+        "verification_people": int(people["subject"].nunique()),
+    }
+
+
+def _image_counts(manifest: pd.DataFrame) -> dict:
+    """How many images a run has, by which protocol, and how many were left out and why."""
+    sizes, about = manifest["split"].value_counts(), manifest.attrs
+    counts = {f"{name}_images": int(sizes.get(name, 0)) for name in ("train", "validation", "test")}
+    if "protocol" in about:
+        counts["protocol_name"] = about["protocol"]["name"]
+    counts |= {name: int(about[name]) for name in COUNTED if about.get(name)}
+    counts["bad_images"] = int(about.get("bad_images", {}).get("count", 0))
+    if "dropped" in about:
+        counts["dropped_images"] = sum(about["dropped"].values())
+    return counts

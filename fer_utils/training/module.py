@@ -1,25 +1,25 @@
 """The LightningModule: Algorithm 1 of the paper in `training_step`."""
 
+import copy
+import math
+
 import numpy as np
 import torch
+import torch.distributed as dist
 from pytorch_lightning import LightningModule
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from fer_utils import metrics
-from fer_utils.expressions import EXPRESSIONS
-from fer_utils.losses.distributed import alone, gather, mean_over_processes, processes
-from fer_utils.models import get_layout
-from fer_utils.runs import RunParameters
-from fer_utils.training.averaging import WeightAverage
-from fer_utils.training.geometry import center_geometry, embedding_geometry
-from fer_utils.training.schedule import first_rate, rate_factor
+from fer_utils import losses, metrics
+from fer_utils.core import EXPRESSIONS, RunParameters
+from fer_utils.training.embedding import center_stats, embedding_stats
 
 
 class ExpressionModule(LightningModule):
-    """A network and its joint loss, trained by the paper's recipe (SGD with momentum, rate halved every 10 epochs).
+    """A network and its joint loss, trained by the paper's recipe.
 
-    In evaluation mode it is the network with averaged weights that answers, if there is one.
+    In evaluation mode the network with averaged weights answers, if there is one.
 
     Args:
         network: a `FERNet`.
@@ -28,27 +28,24 @@ class ExpressionModule(LightningModule):
         pretrained: report of `load_pretrained`.
     """
 
-    def __init__(self, network: nn.Module, loss: nn.Module, params: RunParameters, pretrained: dict):
+    def __init__(
+        self, network: nn.Module, loss: nn.Module, params: RunParameters, pretrained: dict
+    ):
         super().__init__()
-        self.network, self.loss, self.params, self.pretrained = network, loss, params, pretrained
-        self.average = WeightAverage(network, params.weight_average) if params.weight_average else None
-        self.register_buffer("first_norm", torch.tensor(float("nan")))  # mean embedding norm of the very first batch
-
-    def on_save_checkpoint(self, checkpoint: dict) -> None:
-        backbone = self.network.backbone
-        checkpoint["fer_utils"] = {  # makes it a source of `load_pretrained`
-            "architecture": backbone.architecture,
-            "layout": get_layout(backbone),
-            "input_convention": backbone.input_convention,
-        }
-
-    def on_load_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint["state_dict"].setdefault("first_norm", self.first_norm)  # a checkpoint older than this buffer
+        self.network, self.loss, self.params = network, loss, params
+        self.pretrained = pretrained
+        self.average = WeightAverage(network, params.ema_decay) if params.ema_decay else None
+        # Mean embedding norm of the very first batch: what a collapse is measured against.
+        self.register_buffer("first_norm", torch.tensor(math.nan))
 
     @property
     def evaluated(self) -> nn.Module:
         """The network that is validated, kept and tested."""
         return self.network if self.average is None else self.average.network
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        backbone = self.network.backbone
+        checkpoint["fer_utils"] = {"architecture": backbone.architecture}
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, H, W) normalised images → logits (N, C) and features (N, D)."""
@@ -57,56 +54,51 @@ class ExpressionModule(LightningModule):
 
     def configure_optimizers(self):
         params = self.params
-        groups = [{"params": [weight for weight in self.network.parameters() if weight.requires_grad]}]
+        groups = [{"params": [w for w in self.network.parameters() if w.requires_grad]}]
         centers = list(self.loss.center_parameters())
         if centers:
-            groups.append({"params": centers, "lr": params.gamma, "momentum": 0.0, "weight_decay": 0.0})
-        optimizer = torch.optim.SGD(  # fused: the same numbers, bit for bit, in less than half the time
-            groups, lr=first_rate(params), momentum=params.momentum, weight_decay=params.weight_decay, fused=True
-        )
-        by_epoch = params.schedule == "halve" and not params.warmup_epochs
-        steps = 1 if by_epoch else self.trainer.estimated_stepping_batches // params.epochs
-        factors = [lambda step: rate_factor(params, step, steps), lambda _: 1.0]  # γ stays
+            groups.append({"params": centers, "lr": params.gamma, "weight_decay": 0.0})
+        options = {"lr": params.learning_rate, "weight_decay": params.weight_decay, "fused": True}
+        if params.optimizer == "adamw":
+            optimizer = torch.optim.AdamW(groups, **options)
+        else:
+            if centers:
+                groups[1]["momentum"] = 0.0
+            optimizer = torch.optim.SGD(groups, momentum=params.momentum, **options)
+        steps = self.trainer.estimated_stepping_batches // self.trainer.max_epochs
+        factors = [lambda step: lr_factor(params, step, steps), lambda _: 1.0]  # γ stays
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factors[: len(groups)])
-        return [optimizer], [{"scheduler": schedule, "interval": "epoch" if by_epoch else "step"}]
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
     def optimizer_step(self, *arguments, **options) -> None:
         super().optimizer_step(*arguments, **options)
         if self.average is not None:
             self.average.update(self.network, self.global_step)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], number: int) -> Tensor:
-        images, targets = batch
-        logits, features = self(images)
-        loss = self.loss(logits, features, targets)  # L = L_softmax + λ L_cluster, with this step's centres (line 4)
-        if self.global_step == 0 and number == 0:
-            self.first_norm = mean_over_processes(features.detach().float().norm(dim=1).mean())
-        self._waiting.append((features.detach(), targets))
-        if (number + 1) % self.params.accumulate == 0 or self.trainer.is_last_batch:  # the optimiser's step follows
-            self.loss.update(*map(torch.cat, zip(*self._waiting, strict=True)))  # Eq. 9, sign corrected (line 10)
-            self._waiting.clear()
-        images = self._images(number, targets)
-        self._train_sum += self._over_images(loss.detach(), images)
-        self._train_count += images
-        # Lightning divides by the batches of a step: right for means, while a sum stays a sum.
-        return loss * self.params.accumulate if self.params.reduction == "sum" else loss
-
-    def _over_images(self, loss: Tensor, images: int) -> Tensor:
-        return loss if self.params.reduction == "sum" else loss * images
-
-    def _images(self, number: int, targets: Tensor) -> int:
-        """How many images a training batch has in all processes."""
-        if processes() == 1:
-            return len(targets)
-        size = self.params.batch_size
-        return min(size, len(self.trainer.datamodule.train) - number * size)
-
     def on_train_epoch_start(self) -> None:
-        self._train_sum, self._train_count = torch.zeros((), device=self.device), 0
+        self._loss_sum, self._images = torch.zeros((), device=self.device), 0
         self._learning_rate = self.optimizers().param_groups[0]["lr"]
         self._waiting: list[tuple[Tensor, Tensor]] = []
         self._centers = None if self.loss.centers is None else self.loss.centers.detach().clone()
         self.loss.set_progress(self.current_epoch / self.params.epochs)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], number: int) -> Tensor:
+        images, targets = batch
+        accumulated = self.params.accumulate_grad_batches
+        logits, features = self(images)
+        loss = self.loss(logits, features, targets)  # L_softmax + λ L_cluster, this step's centres
+        if self.global_step == 0 and number == 0:
+            self.first_norm = features.detach().float().norm(dim=1).mean()
+        self._waiting.append((features.detach(), targets))
+        if (number + 1) % accumulated == 0 or self.trainer.is_last_batch:
+            # The optimiser's step follows. Eq. 9, sign corrected (Algorithm 1, line 10).
+            self.loss.update(*map(torch.cat, zip(*self._waiting, strict=True)))
+            self._waiting.clear()
+        summed = self.params.reduction == "sum"
+        self._loss_sum += loss.detach() if summed else loss.detach() * len(targets)
+        self._images += len(targets)
+        # Lightning divides by the batches of a step: right for means, while a sum stays a sum.
+        return loss * accumulated if summed else loss
 
     def on_validation_epoch_start(self) -> None:
         self._validation = []
@@ -114,57 +106,120 @@ class ExpressionModule(LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], _) -> None:
         images, targets = batch
         logits, features = self(images)
-        with alone():
-            loss = self._over_images(self.loss(logits, features, targets), len(targets))
-        predictions = self._probabilities(images, logits).argmax(1) if self.params.flip_test else logits.argmax(1)
+        with losses.local_reduction():
+            loss = self.loss(logits, features, targets)
+        if self.params.reduction != "sum":
+            loss = loss * len(targets)
+        predictions = self._probabilities(images, logits).argmax(1)
         self._validation.append((loss, predictions, targets, features.float()))
 
-    def on_validation_epoch_end(self) -> None:
-        if processes() == 1:
-            return
-        losses, predictions, targets, features = zip(*self._validation, strict=True)
-        predictions, targets, features = map(torch.cat, (predictions, targets, features))
-        predictions, _ = gather(predictions, targets)  # in order: each process holds the images after its predecessor's
-        features, targets = gather(features, targets)
-        self._validation = [(mean_over_processes(sum(losses)) * processes(), predictions, targets, features)]
-        self._train_sum = mean_over_processes(self._train_sum)
-
-    def predict_step(self, batch: tuple[Tensor, Tensor], _) -> tuple[Tensor, Tensor]:
+    def predict_step(self, batch: tuple[Tensor, Tensor], _, dataloader_idx=0):
+        """Log-probabilities (N, C) and features (N, D); of people the features alone."""
         logits, features = self(batch[0])
-        if self.params.target == "subject":  # people who are none of the classes, of which there are thousands
+        if self.params.target == "subject":
             return logits[:, :0].float().cpu(), features.float().cpu()
-        return self._probabilities(batch[0], logits).cpu(), features.float().cpu()
+        return self._probabilities(batch[0], logits).log().cpu(), features.float().cpu()
 
     def _probabilities(self, images: Tensor, logits: Tensor) -> Tensor:
-        """Of the images, or with `flip_test` the mean of an image's and its mirror image's: float32 (N, C)."""
+        """(N, C); with `flip_tta` the mean of an image's and its mirror image's."""
         probabilities = logits.float().softmax(1)
-        if self.params.flip_test:
-            probabilities = (probabilities + self(images.flip(-1))[0].float().softmax(1)) / 2
+        if self.params.flip_tta:
+            mirrored = self(images.flip(-1))[0].float().softmax(1)
+            probabilities = (probabilities + mirrored) / 2
         return probabilities
 
-    def _recalls(self, targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        """Validation recall of each expression, NaN where it has no image; of people, who are too many, nothing."""
-        if self.params.target != "label":
-            return {}
-        recalls = metrics.recall_per_class(metrics.count_confusion(targets, predictions))
-        return {f"validation_recall_{name}": float(value) for name, value in zip(EXPRESSIONS, recalls, strict=True)}
-
     def epoch_record(self) -> dict[str, float]:
-        """Losses, validation metrics (0–1) and the geometry of the embedding, of the epoch that just ended.
+        """Losses, validation metrics (0–1) and statistics of the embedding of the last epoch.
 
-        A loss is the run's own under its reduction, averaged over batches by their images; a sum over the batch counts
-        as its mean, so that batches of different size compare.
+        A loss is the run's own under its reduction; a sum over the batch counts as its mean, so
+        that batches of different size compare.
         """
-        losses, predictions, targets, features = zip(*self._validation, strict=True)
+        loss, predictions, targets, features = zip(*self._validation, strict=True)
         features, labels = torch.cat(features), torch.cat(targets)
-        predictions, targets = torch.cat(predictions).cpu().numpy(), torch.cat(targets).cpu().numpy()
+        predictions, targets = torch.cat(predictions).cpu().numpy(), labels.cpu().numpy()
+        train_loss = self._loss_sum / self._images
+        if losses.world_size() > 1:
+            dist.all_reduce(train_loss, dist.ReduceOp.AVG)
+        recalls = {}
+        if self.params.target == "label":
+            found = metrics.recall_per_class(metrics.confusion_matrix(targets, predictions))
+            recalls = {
+                f"validation_recall_{name}": float(value)
+                for name, value in zip(EXPRESSIONS, found, strict=True)
+            }
         return {
-            "train_loss": float(self._train_sum) / self._train_count,
-            "validation_loss": float(sum(losses)) / len(targets),
+            "train_loss": float(train_loss),
+            "validation_loss": float(sum(loss)) / len(targets),
             "validation_accuracy": float(np.mean(predictions == targets)),
-            "validation_f1": float(f1_score(targets, predictions, average="macro", zero_division=0)),
-            **self._recalls(targets, predictions),
+            "validation_f1": float(
+                f1_score(targets, predictions, average="macro", zero_division=0)
+            ),
+            **recalls,
             "learning_rate": self._learning_rate,
-            **embedding_geometry(features, labels, self.network.num_classes),
-            **center_geometry(features, labels, self.loss.centers, self._centers),
+            **embedding_stats(features, labels, self.network.num_classes),
+            **center_stats(features, labels, self.loss.centers, self._centers),
         }
+
+
+def lr_factor(params: RunParameters, step: int, steps: int) -> float:
+    """Learning rate of a step as a multiple of `learning_rate`.
+
+    Args:
+        params: `schedule` is "halve", every `halve_every` epochs as in the paper, or "cosine",
+            down to 0; it first rises in equal steps over `warmup_epochs`.
+        step: from 0.
+        steps: of an epoch.
+
+    >>> from fer_utils.core import parameters
+    >>> cosine = parameters({"schedule": "cosine", "epochs": 5, "warmup_epochs": 1})
+    >>> [round(lr_factor(cosine, step, steps=2), 3) for step in range(10)]
+    [0.5, 1.0, 1.0, 0.962, 0.854, 0.691, 0.5, 0.309, 0.146, 0.038]
+    """
+    warmup = params.warmup_epochs * steps
+    rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
+    if params.schedule == "halve":
+        return rise * 0.5 ** (step // steps // params.halve_every)
+    done = max(0.0, step - warmup) / (params.epochs * steps - warmup)
+    return rise * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+class WeightAverage(nn.Module):
+    """A copy of a network whose weights and batch-norm statistics follow the original's.
+
+    After step n each becomes d · itself + (1 − d) · the original, d being the smaller of `decay`
+    and (1 + n) / (10 + n), so that the first weights are soon forgotten. (Lightning's callback
+    would average the centres, too, and wait for the device at each step.)
+
+    Args:
+        network: copied; frozen weights stay as they are.
+        decay: 0–1.
+
+    >>> network = nn.Linear(1, 1, bias=False)
+    >>> _ = nn.init.zeros_(network.weight)
+    >>> average = WeightAverage(network, decay=0.999)
+    >>> _ = nn.init.ones_(network.weight)
+    >>> average.update(network, step=0)
+    >>> round(average.network.weight.item(), 6)
+    0.9
+    """
+
+    def __init__(self, network: nn.Module, decay: float):
+        super().__init__()
+        self.decay = decay
+        self.network = copy.deepcopy(network).requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Follow the original, after its optimiser's step (counted from 0)."""
+        pairs = [
+            (own, other)
+            for own, other in zip(self.network.parameters(), network.parameters(), strict=True)
+            if other.requires_grad
+        ]
+        for own, other in zip(self.network.buffers(), network.buffers(), strict=True):
+            if other.is_floating_point():
+                pairs.append((own, other))
+            else:  # the number of batches that a batch norm has seen
+                own.copy_(other)
+        average = get_ema_multi_avg_fn(min(self.decay, (1 + step) / (10 + step)))
+        average(*map(list, zip(*pairs, strict=True)), None)

@@ -1,30 +1,32 @@
-"""A JupyterLab of its own on a copy of the notebooks, and a headless Chromium that looks at it."""
+"""A JupyterLab of its own on a copy of the checkout, and a headless Chromium that looks at it."""
 
-import contextlib
+import importlib.util
 import os
 import shutil
-import sys
+import subprocess
 
 import nbformat
 import pytest
 
 from tests.browser import servers
+from tests.browser.notebook import Notebook
 
-ROOT = servers.ROOT
-ARTEFACTS = ROOT / ".cache" / "browser"  # screenshots; not committed
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+]  # fmt: skip
 TINY = {
-    "train_images": 96, "validation_images": 16, "test_images": 16, "image_size": 32, "subjects": 12, "epochs": 2,
-    "batch_size": 16, "threads": 1,
+    "train_images": 96, "validation_images": 16, "test_images": 16, "image_size": 32, "epochs": 2,
+    "batch_size": 16, "threads": 1, "data_options": {"subjects": 12},
 }  # fmt: skip
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def pytest_collection_modifyitems(items):
     """Without Playwright or Chromium these tests are skipped, each saying what is missing."""
-    missing = "no Chromium (set CHROMIUM, or install it)" if CHROMIUM is None else None
-    with contextlib.suppress(ImportError):
-        import playwright  # noqa: F401
-    if "playwright" not in sys.modules:
+    missing = "" if CHROMIUM else "no Chromium (set CHROMIUM, or install it)"
+    if not importlib.util.find_spec("playwright"):
         missing = "no Playwright (`make test-browser` installs it)"
     for item in items:
         if missing and item.get_closest_marker("browser"):
@@ -33,40 +35,55 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory):
-    """A checkout in a path with a space and an umlaut, so that runs and figures land there."""
+    """A checkout, in a path with a space and an umlaut, so that runs and figures land there."""
     root = tmp_path_factory.mktemp("a studÿ") / "check out"
     for name in ("notebooks", "experiments", "results"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-    shutil.copy(ROOT / "pyproject.toml", root)
+        ignored = shutil.ignore_patterns(".ipynb_checkpoints")
+        shutil.copytree(servers.ROOT / name, root / name, ignore=ignored)
+    for name in ("pyproject.toml", ".gitignore"):
+        shutil.copy(servers.ROOT / name, root)
+    subprocess.run(["git", "init", "--quiet", str(root)], check=True)
+    subprocess.run(["git", "-C", str(root), "add", "."], check=True)
     return root
 
 
 @pytest.fixture(scope="session")
 def trained(checkout):
     """The run `browser/trained`, for notebooks that look into one."""
-    from fer_utils import runs, training
+    from fer_utils import training
 
-    return training.fit(runs.parameters({**TINY, "study": "browser", "run": "trained", "epochs": 1}), root=checkout)
-
-
-@pytest.fixture(scope="session")
-def server(checkout, tmp_path_factory):
-    """URL and token of JupyterLab, started by `python -m fer_utils lab` as `make lab` does."""
-    yield from servers.lab(checkout, tmp_path_factory.mktemp("jupyter"))
+    values = {**TINY, "study": "browser", "run": "trained", "epochs": 1}
+    return training.fit(training.parameters(values), root=checkout)
 
 
 @pytest.fixture(scope="session")
-def app(checkout, trained, tmp_path_factory):
-    """URL of Voilà, started by `python -m fer_utils app` as `make app` does."""
-    yield from servers.app(checkout, tmp_path_factory.mktemp("voila"))
+def lab(checkout, tmp_path_factory):
+    """Address of JupyterLab, as `make lab` starts it."""
+    options = ["--LabApp.expose_app_in_browser=True"]
+    with servers.serve("lab", checkout, tmp_path_factory.mktemp("lab"), *options) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def app(checkout, tmp_path_factory):
+    """Address of the application, as `make app` starts it."""
+    with servers.serve("app", checkout, tmp_path_factory.mktemp("app")) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
 def portrait(tmp_path_factory):
     """A drawn portrait, in which there is one face."""
-    from fer_utils import recognising
+    from PIL import Image
 
-    return recognising.draw_examples(tmp_path_factory.mktemp("drawn"))[0]
+    from fer_utils.datasets import draw_examples
+
+    face = Image.fromarray(draw_examples(per_class=1, size=240, seed=3)[1, 0])
+    picture = Image.new("RGB", (480, 400), "#c8ccd2")
+    picture.paste(face, (120, 80))
+    path = tmp_path_factory.mktemp("drawn") / "portrait.png"
+    picture.save(path)
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -76,14 +93,14 @@ def browser(portrait, tmp_path_factory):
     from playwright.sync_api import sync_playwright
 
     seen = tmp_path_factory.mktemp("webcam") / "portrait.mjpeg"
-    Image.open(portrait).convert("RGB").resize((320, 320)).save(seen, format="JPEG", quality=95)
+    Image.open(portrait).resize((480, 400)).save(seen, format="JPEG", quality=95)
     webcam = [
         "--use-fake-device-for-media-stream",
         "--use-fake-ui-for-media-stream",  # consents
         f"--use-file-for-fake-video-capture={seen}",
     ]
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *webcam])
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *webcam])
         yield chromium
         chromium.close()
 
@@ -91,29 +108,27 @@ def browser(portrait, tmp_path_factory):
 @pytest.fixture
 def page(browser):
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(180_000)
+    context.set_default_timeout(120_000)
     yield context.new_page()
     context.close()
 
 
 @pytest.fixture
-def open_notebook(page, server, checkout, request):
-    """`open_notebook(name, **parameters)`: the notebook with these parameters, opened, its kernel ready."""
-    from tests.browser.notebook import Notebook
+def open_notebook(page, lab, checkout):
+    """`open_notebook(name, **parameters)`: the notebook with these, opened, its kernel ready."""
+    from papermill.iorw import load_notebook_node
+    from papermill.parameterize import parameterize_notebook
 
     opened = []
 
     def open_with(name: str, **values) -> Notebook:
-        from papermill.iorw import load_notebook_node
-        from papermill.parameterize import parameterize_notebook
-
-        path = checkout / "notebooks" / f"{name}.ipynb"
-        notebook = load_notebook_node(str(ROOT / "notebooks" / path.name))
-        nbformat.write(parameterize_notebook(notebook, values) if values else notebook, path)
-        opened.append(Notebook(page, server, name, checkout))
+        node = load_notebook_node(str(servers.ROOT / "notebooks" / f"{name}.ipynb"))
+        node = parameterize_notebook(node, values) if values else node
+        nbformat.write(node, checkout / "notebooks" / f"{name}.ipynb")
+        opened.append(Notebook(page, lab, name))
         return opened[-1]
 
     yield open_with
     for notebook in opened:
-        notebook.screenshot(f"{request.node.name}_end")
+        notebook.screenshot(f"{notebook.name}_end")
         notebook.close()

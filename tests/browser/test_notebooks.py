@@ -1,35 +1,45 @@
-"""Every notebook, opened and run as a reader would, and what can be moved, clicked or given in it."""
+"""Every notebook, opened and run as a reader would, and what can be moved or clicked in it."""
+
+import json
 
 import pytest
 
-from tests.browser.conftest import ROOT, TINY
+from tests.browser.conftest import TINY
+from tests.browser.notebook import OUTPUT
+from tests.browser.servers import ROOT
 
 pytestmark = pytest.mark.browser
 
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 SMOKE = {
-    "01_explore_data": {"train_images": 64, "per_class": 1},
+    "01_explore_data": {"train_images": 64},
     "02_pretrain_identity": {**TINY, "study": "browser", "validation_images": 0, "test_images": 0},
     "03_fine_tune": {**TINY, "study": "browser", "run": "whole"},
     "04_evaluate_run": {"study": "browser", "run": "trained"},
-    "06_loss_playground": {"steps": 20},
-    "07_recognise_faces": {"run": "browser/trained", "out": "runs/faces"},
 }
-FIRST_PICTURE = 10  # seconds, on two cores that have nothing else to do
-REDRAWN = 0.3
+FIRST_PICTURE, REDRAWN = 5, 0.2  # seconds, on two cores that have nothing else to do
+LONG = {**TINY, "train_images": 1500, "study": "browser"}
 
 
-def test_the_table_of_contents_opens_rendered_and_a_stranger_is_asked_for_the_token(page, server):
-    page.goto(f"{server['url']}?token={server['token']}")
-    row = page.locator(".jp-RenderedMarkdown table tr", has_text="03_fine_tune")
-    row.wait_for()
-    page.screenshot(path=ROOT / ".cache/browser/contents.png")
-    row.get_by_role("link").click()
-    page.locator(".jp-Notebook").wait_for()
-    stranger = page.context.browser.new_context().new_page()
-    stranger.goto(f"{server['url']}lab")
-    assert "/login" in stranger.url and stranger.locator("input[name=password]").count()
-    stranger.context.close()
+def move(notebook, description: str) -> None:
+    """A slider's move by the keyboard draws the picture beside it again, soon."""
+    slider = notebook.page.locator(".widget-slider", has_text=description).first
+    handle = slider.get_by_role("slider").first
+    output = notebook.page.locator(OUTPUT, has=handle).last
+    seconds = sorted(
+        notebook.redraws(output, lambda: handle.press("ArrowRight")) for _ in range(5)
+    )[2]
+    print(f"{notebook.name}: {description} redrawn after {1000 * seconds:.0f} ms (median)")
+    assert seconds < REDRAWN * notebook.patience
+
+
+def click_a_cell(notebook) -> None:
+    """A cell of the confusion matrix shows its images."""
+    cell = notebook.page.locator("button[title*='fear, predicted sad']").first
+    notebook.redraws(notebook.page.locator(OUTPUT, has=cell).last, cell.click)
+
+
+MOVES = {"04_evaluate_run": click_a_cell, "06_loss_playground": lambda n: move(n, "λ")}
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -40,32 +50,43 @@ def test_a_notebook_runs_whole(open_notebook, trained, name):
     print(f"{name}: first picture after {first:.1f} s")
     assert not notebook.complaints()
     assert first < FIRST_PICTURE * notebook.patience
-    if name in MOVES:
-        MOVES[name](notebook)
-        assert not notebook.complaints()
+    MOVES.get(name, lambda notebook: None)(notebook)
+    assert not notebook.complaints()
 
 
-def move(notebook, description: str) -> None:
-    """A slider's move by the keyboard draws the picture beside it again, soon."""
-    slider = notebook.page.locator(".widget-slider", has_text=description).first.get_by_role("slider").first
-    output = notebook.page.locator(".jp-OutputArea-output", has=slider).last
-    seconds = notebook.redraws(output, lambda: slider.press("ArrowRight"))
-    print(f"{notebook.name}: {description} redrawn after {1000 * seconds:.0f} ms")
-    assert seconds < REDRAWN * notebook.patience
+def test_bars_move_to_their_end_and_stop_can_go_on(open_notebook, checkout):
+    notebook = open_notebook("03_fine_tune", **{**LONG, "epochs": 6, "run": "stop"})
+    page, folder = notebook.page, checkout / "runs/browser/stop"
+    notebook.start()
+    bar = page.get_by_role("progressbar").first
+    page.get_by_role("button", name="Stop").click()
+    notebook.wait()
+    stopped = json.loads((folder / "stopped.json").read_text())["stopped_after"]
+    assert stopped < 6 and not (folder / "metrics.json").exists()
+    assert float(bar.get_attribute("aria-valuenow")) < 6
+    notebook.start()
+    notebook.wait()
+    assert not notebook.complaints()
+    assert float(page.get_by_role("progressbar").first.get_attribute("aria-valuenow")) == 6
+    assert (folder / "metrics.json").exists() and not (folder / "stopped.json").exists()
 
 
-def click_a_cell(notebook) -> None:
-    """A cell of the confusion matrix shows its images."""
-    cell = notebook.page.locator("button[title*='fear, predicted sad']").first
-    output = notebook.page.locator(".jp-OutputArea-output", has=cell).last
-    seconds = notebook.redraws(output, cell.click)
-    print(f"{notebook.name}: images of a cell after {1000 * seconds:.0f} ms")
-    assert notebook.page.locator("select").first.input_value() is not None
-    notebook.screenshot("04_clicked")
+def test_an_interrupt_is_one_line_and_the_kernel_lives_on(open_notebook):
+    notebook = open_notebook("03_fine_tune", **{**LONG, "epochs": 50, "run": "interrupted"})
+    notebook.start()
+    notebook.page.get_by_text("of 50").first.wait_for()
+    notebook.interrupt()
+    notebook.wait()
+    (error,) = [output for output in notebook.outputs() if output["output_type"] == "error"]
+    assert error["ename"] == "Interrupted" and len(error["traceback"]) == 1
+    assert notebook.compute("params.epochs") == "50"
 
 
-MOVES = {
-    "01_explore_data": lambda notebook: move(notebook, "draw"),
-    "04_evaluate_run": click_a_cell,
-    "06_loss_playground": lambda notebook: move(notebook, "λ"),
-}
+def test_the_form_chooses_the_loss_of_the_run(open_notebook, checkout):
+    notebook = open_notebook("03_fine_tune", **{**TINY, "study": "browser", "run": "form"})
+    notebook.run()
+    notebook.page.get_by_label("loss").first.select_option("softmax")
+    notebook.page.get_by_label("run").first.fill("form-softmax")
+    notebook.start()
+    notebook.wait()
+    assert "loss: softmax" in (checkout / "runs/browser/form-softmax/params.yaml").read_text()

@@ -1,271 +1,225 @@
+"""`fit`: whole runs, interrupted, stopped, killed, diverged, gone on with."""
+
 import json
 import shutil
-import sys
-from pathlib import Path
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 
-from fer_utils import datasets, metrics, runs
-from fer_utils.errors import InputError
-from fer_utils.expressions import EXPRESSIONS
-from fer_utils.training import fit
-from fer_utils.training.data import SeededSampler
-from fer_utils.training.fitting import Interrupted
-from fer_utils.training.preparing import prepare_manifest
-
-TINY = {
-    "train_images": 64, "validation_images": 16, "test_images": 16, "image_size": 32, "subjects": 12, "epochs": 3,
-    "halve_every": 1, "batch_size": 16, "threads": 1, "difficulty": 0.0, "device": "cpu",
-}  # fmt: skip
+from fer_utils import metrics, models, training
+from fer_utils.core import LOG_PROBABILITIES, Diverged, InputError, Run, parameters
+from fer_utils.training.recorder import RunLogger
 
 
-def tiny(**changes):
-    return runs.parameters({**TINY, **changes})
+def log_probabilities(run):
+    return pd.read_parquet(run.path("predictions.parquet"))[list(LOG_PROBABILITIES)].to_numpy()
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    return fit(tiny(), root=tmp_path_factory.mktemp("root"))
+class Killed(BaseException):
+    """As if the process had died."""
 
 
-def test_a_run_leaves_everything_behind(finished):
-    files = {path.name for path in finished.folder.iterdir() if not path.name.startswith(".")}
-    assert files == {
-        "params.yaml", "environment.json", "manifest.parquet", "history.csv", "best.safetensors", "last.ckpt",
-        "predictions.parquet", "features.npy", "centers.npy", "architecture.json", "metrics.json",
+def test_a_finished_run_is_whole(finished):
+    files = {path.name for path in finished.folder.iterdir()}
+    assert files >= {
+        "params.yaml", "environment.json", "manifest.parquet", "history.csv", "best.safetensors",
+        "centers.npy", "last.ckpt", "predictions.parquet", "features.npy", "architecture.json",
+        "metrics.json",
     }  # fmt: skip
-    assert np.load(finished.path("features.npy")).shape == (16, 512)
-    assert np.load(finished.path("centers.npy")).shape == (8, 512)
     history = pd.read_csv(finished.path("history.csv"))
-    assert history["epoch"].tolist() == [1, 2, 3]
-    assert history["learning_rate"].tolist() == [0.01, 0.005, 0.0025]  # halved every epoch
+    assert history["epoch"].tolist() == [1, 2]
+    best = finished.measured["best_epoch"]
+    assert best == history["validation_f1"].idxmax() + 1
+    with safe_open(finished.path("best.safetensors"), "pt") as file:
+        assert file.metadata()["epoch"] == str(best)
 
 
-def test_metrics_are_those_of_the_written_predictions(finished):
+def test_metrics_are_those_of_the_predictions(finished):
     table = pd.read_parquet(finished.path("predictions.parquet"))
-    manifest = datasets.read_manifest(finished.path("manifest.parquet"))
-    test = manifest[manifest["split"] == "test"]
-    assert table["image"].tolist() == test["image"].astype(str).tolist()
-    assert table["label"].tolist() == test["label"].tolist()
-    probabilities = table[[f"p_{name}" for name in EXPRESSIONS]].to_numpy()
-    scores = metrics.evaluate(table["label"].to_numpy(), probabilities)
-    written = finished.read_json("metrics.json")
-    for name in ("accuracy", "f1", "kappa", "alpha", "auc_pr", "auc"):
-        assert written[name] == pytest.approx(scores[name])
-    history = pd.read_csv(finished.path("history.csv"))
-    assert written["best_epoch"] == history["epoch"][history["validation_f1"].idxmax()]
+    assert table["split"].value_counts().to_dict() == {"validation": 40, "test": 40}
+    assert (table.dtypes[list(LOG_PROBABILITIES)] == np.float16).all()
+    test = table[table["split"] == "test"]
+    predicted = test[list(LOG_PROBABILITIES)].to_numpy().argmax(1)
+    assert finished.measured["accuracy"] == pytest.approx((predicted == test["label"]).mean())
+    confusion = np.array(finished.measured["confusion"])
+    assert confusion.sum() == 40 and confusion.trace() == (predicted == test["label"]).sum()
 
 
-def test_a_finished_run_is_never_trained_again(finished):
-    before = {path: path.stat().st_mtime_ns for path in finished.folder.iterdir() if path.name != ".lock"}
-    assert fit(tiny(), root=finished.root).finished
-    assert before == {path: path.stat().st_mtime_ns for path in finished.folder.iterdir() if path.name != ".lock"}
-    with pytest.raises(InputError, match="epochs: 3 → 4"):
-        fit(tiny(epochs=4), root=finished.root)
+def test_predictions_are_those_of_the_kept_weights(finished):
+    params = finished.params
+    manifest = training.prepare_manifest(params, finished.root)
+    module = training.build(params, manifest, finished.root)
+    models.load_weights(module.evaluated, finished.path("best.safetensors"))
+    data = training.data.ExpressionData(manifest, params)
+    images = torch.cat([batch[0] for batch in data.predict_dataloader()[1]])
+    with torch.inference_mode():
+        logits, features = module.eval()(images)
+    kept = log_probabilities(finished)[40:]
+    np.testing.assert_allclose(logits.log_softmax(1), kept, atol=0.02)
+    np.testing.assert_allclose(features, np.load(finished.path("features.npy")), atol=1e-3)
 
 
-def assert_same_run(whole, resumed):
-    """Weights, centres, features, predictions and history alike, bit for bit."""
-    tensors, again = (load_file(run.path("best.safetensors")) for run in (whole, resumed))
-    assert tensors.keys() == again.keys() and all(torch.equal(tensors[name], again[name]) for name in tensors)
-    for name in ("centers.npy", "features.npy"):
-        assert whole.path(name).read_bytes() == resumed.path(name).read_bytes(), name
-    pd.testing.assert_frame_equal(*(pd.read_parquet(run.path("predictions.parquet")) for run in (whole, resumed)))
-    histories = [
-        pd.read_csv(run.path("history.csv")).drop(columns=["seconds", "input_wait"]) for run in (whole, resumed)
-    ]
-    pd.testing.assert_frame_equal(*histories, check_exact=True)
+def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
+    monkeypatch.setattr("fer_utils.training.fitting._complete", None)
+    assert training.fit(finished.params, finished.root).finished
 
 
-@pytest.mark.parametrize("loss", [{}, {"center_update": "autograd"}, {"center_init": "normal"}])
-def test_an_interrupted_run_ends_at_the_same_numbers_bit_for_bit(loss, tmp_path, finished):
-    whole = finished if not loss else fit(tiny(**loss), root=tmp_path / "whole")
-
-    def stop_after_two(history):
-        if len(history) == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(Interrupted, match="stopped after epoch 2 of 3; the same command goes on from there"):
-        fit(tiny(**loss), root=tmp_path, on_epoch=stop_after_two)
-    resumed = fit(tiny(**loss), root=tmp_path)
-    assert_same_run(whole, resumed)
+def test_other_parameters_are_refused(finished, tiny):
+    with pytest.raises(InputError, match="learning_rate"):
+        training.fit(tiny | {"learning_rate": 0.5}, finished.root)
 
 
-def test_a_stopped_run_is_evaluated_says_so_and_goes_on_to_the_same_numbers(tmp_path, finished):
-    history = []
-    stopped = fit(
-        tiny(), root=tmp_path, on_epoch=history.append, stop=lambda: "after_epoch" if len(history) == 2 else ""
+@pytest.mark.parametrize("where", ["in an epoch", "before the checkpoint", "after the checkpoint"])
+def test_a_killed_run_arrives_at_the_same_numbers(finished, tiny, tmp_path, monkeypatch, where):
+    calls = {
+        "in an epoch": ("on_train_batch_start", 4),
+        "before the checkpoint": ("_write_history", 2),
+        "after the checkpoint": ("_forget_others", 1),
+    }
+    name, number = calls[where]
+    original, seen = getattr(RunLogger, name), []
+
+    def kill(self, *arguments):
+        seen.append(name)
+        if len(seen) == number:
+            raise Killed
+        return original(self, *arguments)
+
+    monkeypatch.setattr(RunLogger, name, kill)
+    with pytest.raises(Killed):
+        training.fit(tiny, tmp_path)
+    monkeypatch.undo()
+    run = training.fit(tiny, tmp_path)
+    np.testing.assert_array_equal(log_probabilities(run), log_probabilities(finished))
+    columns = ["epoch", "train_loss", "validation_f1", "embedding_norm"]
+    histories = [pd.read_csv(each.path("history.csv"))[columns] for each in (run, finished)]
+    pd.testing.assert_frame_equal(*histories)
+
+
+def test_weights_of_a_discarded_try_are_never_tested(tiny, tmp_path, monkeypatch):
+    """A kill between weights and checkpoint; the repeated epoch scores worse than the lost one."""
+    original = RunLogger._write_history
+
+    def kill(self, *more):
+        if len(self.history) == 2:
+            raise Killed
+        return original(self, *more)
+
+    monkeypatch.setattr(RunLogger, "_write_history", kill)
+    scores = iter([0.2, 0.9, 0.1])
+    record = training.module.ExpressionModule.epoch_record
+    monkeypatch.setattr(
+        training.module.ExpressionModule,
+        "epoch_record",
+        lambda self: record(self) | {"validation_f1": next(scores)},
     )
-    assert stopped.stopped and not stopped.finished
-    assert repr(stopped) == "Run('explore', 'first', stopped after epoch 2 of 3)"
-    measured = stopped.measured
-    assert (measured["stopped_after"], measured["epochs"]) == (2, 3) and measured["best_epoch"] <= 2
-    assert 0 <= measured["accuracy"] <= 1 and len(pd.read_parquet(stopped.path("predictions.parquet"))) == 16
-    with pytest.raises(InputError, match="metrics.json in run explore/first.* was stopped after epoch 2 of 3;"):
-        stopped.require("metrics.json")  # what the graph, the results and an export ask for
-    with pytest.raises(InputError, match="epochs: 3 → 2"):
-        fit(tiny(epochs=2), root=tmp_path)  # nor is it a run of two epochs
-    resumed = fit(tiny(), root=tmp_path, on_epoch=history.append)
-    assert [len(table) for table in history] == [1, 2, 3]  # the last epoch alone was left
-    assert resumed.finished and not resumed.stopped
-    assert_same_run(finished, resumed)
-    assert {path.name for path in resumed.folder.iterdir()} == {path.name for path in finished.folder.iterdir()}
+    with pytest.raises(Killed):
+        training.fit(tiny, tmp_path)
+    monkeypatch.setattr(RunLogger, "_write_history", original)
+    run = training.fit(tiny, tmp_path)
+    assert run.measured["best_epoch"] == 1
+    with safe_open(run.path("best.safetensors"), "pt") as file:
+        assert file.metadata()["epoch"] == "1"
 
 
-def test_a_run_ended_at_once_goes_on_after_its_last_whole_epoch(tmp_path, finished):
-    history = []
-    with pytest.raises(Interrupted, match="stopped after epoch 1 of 3; the same command goes on from there"):
-        fit(tiny(), root=tmp_path, on_epoch=history.append, stop=lambda: "now" if history else "")
-    assert_same_run(finished, fit(tiny(), root=tmp_path))
+def test_stopping_evaluates_and_going_on_ends_as_if_never_stopped(finished, tiny, tmp_path):
+    run = training.fit(tiny, tmp_path, stop=lambda: "after_epoch")
+    assert run.status == "stopped after epoch 1 of 2" and "accuracy" in run.measured
+    run = training.fit(tiny, tmp_path)
+    assert run.finished and not run.stopped
+    np.testing.assert_array_equal(log_probabilities(run), log_probabilities(finished))
 
 
-def test_a_stop_in_the_last_epoch_is_a_finished_run(tmp_path):
-    assert fit(tiny(epochs=1), root=tmp_path, stop=lambda: "after_epoch").finished
+def test_interrupting_loses_the_current_epoch_alone(tiny, tmp_path):
+    epochs = []
+    with pytest.raises(training.Interrupted, match="after epoch 1 of 2"):
+        training.fit(tiny, tmp_path, epochs.append, lambda: "now" if epochs else "")
+    assert len(epochs) == 1 and not Run("test", "one", tmp_path).finished
 
 
-def test_a_run_goes_on_without_what_was_evaluated_when_it_stopped(tmp_path):
-    stopped = fit(tiny(), root=tmp_path, stop=lambda: "after_epoch")
-
-    def interrupt(_):
-        raise KeyboardInterrupt
-
-    with pytest.raises(Interrupted, match="stopped after epoch 2 of 3"):
-        fit(tiny(), root=tmp_path, on_epoch=interrupt)
-    left = {path.name for path in stopped.folder.iterdir()}
-    assert not left & {"stopped.json", "metrics.json", "predictions.parquet", "features.npy"}
-    assert stopped.status == "unfinished"
+def test_more_epochs_go_on_where_a_longer_run_would_be(finished, tiny, tmp_path):
+    shutil.copytree(finished.folder, tmp_path / "runs/test/one")
+    longer = training.fit(tiny | {"epochs": 3}, tmp_path)
+    assert longer.params.epochs == 3 and len(pd.read_csv(longer.path("history.csv"))) == 3
+    whole = training.fit(tiny | {"epochs": 3}, tmp_path / "whole")
+    np.testing.assert_array_equal(log_probabilities(longer), log_probabilities(whole))
 
 
-def test_the_history_holds_the_recall_of_each_expression(finished):
-    history = pd.read_csv(finished.path("history.csv"))
-    recalls = history[[f"validation_recall_{name}" for name in EXPRESSIONS]]
-    manifest = datasets.read_manifest(finished.path("manifest.parquet"))
-    counts = manifest[manifest["split"] == "validation"]["label"].value_counts().reindex(range(8), fill_value=0)
-    assert recalls.isna().any().tolist() == (counts == 0).tolist()
-    right = (recalls.fillna(0).to_numpy() * counts.to_numpy()).sum(axis=1) / counts.sum()
-    assert right == pytest.approx(history["validation_accuracy"].to_numpy())  # recall × images = images right
+def test_a_divergence_in_the_first_epoch_is_a_result(tiny, tmp_path):
+    values = tiny | {"loss": "center_softmax", "learning_rate": 1e4}
+    with pytest.raises(Diverged, match="test/one"):
+        training.fit(values, tmp_path)
+    run = Run("test", "one", tmp_path)
+    assert run.finished and not run.evaluated and run.status == "diverged in epoch 1"
 
 
-def test_an_interrupt_leaves_the_process_interruptible(tmp_path):
-    import signal
-
-    handler = signal.getsignal(signal.SIGINT)
-
-    def stop(_):
-        raise KeyboardInterrupt
-
-    with pytest.raises(Interrupted):
-        fit(tiny(), root=tmp_path, on_epoch=stop)
-    assert signal.getsignal(signal.SIGINT) is handler
-
-
-def test_identity_weights_carry_over_and_frozen_stages_stay_as_they_were(tmp_path):
-    identity = fit(
-        tiny(
-            run="identity", target="subject", loss="softmax", epochs=1, validation_images=0, test_images=0, data_seed=9
-        ),
-        root=tmp_path,
+def test_after_a_later_divergence_the_best_epoch_before_is_tested(tiny, tmp_path, monkeypatch):
+    record = training.module.ExpressionModule.epoch_record
+    monkeypatch.setattr(
+        training.module.ExpressionModule,
+        "epoch_record",
+        lambda self: record(self) | ({"train_loss": np.nan} if self.current_epoch else {}),
     )
-    measured = identity.read_json("metrics.json")
-    assert "accuracy" not in measured and 0 <= measured["validation_accuracy"] <= 1
-    source = "runs/explore/identity/best.safetensors"
-    transfer = fit(tiny(run="transfer", weights=source, epochs=1), root=tmp_path)
-    before, after = (load_file(run.path("best.safetensors")) for run in (identity, transfer))
-    frozen = [
-        name
-        for name in after
-        if name.startswith(("backbone.conv1", "backbone.bn1", "backbone.layer1", "backbone.layer2"))
-    ]
-    assert any("running_mean" in name for name in frozen)
-    for name in frozen:
-        assert torch.equal(before[name], after[name]), name
-    assert not torch.equal(before["backbone.layer3.0.conv1.weight"], after["backbone.layer3.0.conv1.weight"])
-    stages = transfer.read_json("architecture.json")["stages"]
-    assert [stage["frozen"] for stage in stages[:5]] == [True, True, True, False, False]
-
-
-def test_a_network_of_torchvisions_starts_from_the_checkpoint_of_another_run(tmp_path, recwarn):
-    first = fit(tiny(architecture="shufflenet_v2_x0_5", loss="softmax", epochs=1), root=tmp_path)
-    source = "runs/explore/first/last.ckpt"
-    options = {"architecture": "shufflenet_v2_x0_5", "loss": "softmax", "weights": source, "frozen_stages": 4}
-    second = fit(tiny(run="second", epochs=1, input_convention="paper", **options), root=tmp_path)
-    before, after = (load_file(run.path("best.safetensors")) for run in (first, second))
-    backbone = [name for name in before if name.startswith("backbone.net.")]
-    assert backbone and all(torch.equal(before[name], after[name]) for name in backbone)  # all four stages are frozen
-    assert not torch.equal(before["output.weight"], after["output.weight"])
-    pretrained = second.read_json("architecture.json")["pretrained"]
-    assert (pretrained["format"], pretrained["source"]) == ("lightning", "last.ckpt")
-    assert second.resolved.input_convention == "paper"
-    with pytest.raises(InputError, match="from 0 to 4, which shufflenet_v2_x0_5 has; found 5"):
-        fit(tiny(run="third", **{**options, "frozen_stages": 5}), root=tmp_path)
-    assert not [warning for warning in recwarn if "mosaic" in str(warning.message)]
-
-
-def test_identity_splits_hold_out_images_of_known_people():
-    manifest = prepare_manifest(tiny(target="subject", validation_images=0, test_images=0, subjects=4), Path())
-    train, validation = (manifest[manifest["split"] == split] for split in ("train", "validation"))
-    assert set(validation["subject"]) <= set(train["subject"]) and len(validation) > 0
-    assert not set(train["image"]) & set(validation["image"])
-
-
-def test_the_order_and_its_seeds_depend_on_seed_and_epoch_alone():
-    sampler, again = SeededSampler(50, seed=3), SeededSampler(50, seed=3)
-    again.set_epoch(0)
-    first = list(sampler)
-    assert first == list(again) and sorted(index for index, _ in first) == list(range(50))
-    again.set_epoch(1)
-    assert first != list(again)
-    assert first != list(SeededSampler(50, seed=4))
-
-
-def test_a_class_without_training_image_is_named(tmp_path, monkeypatch):
-    run = runs.Run("explore", "first", tmp_path)
-    manifest = prepare_manifest(tiny(), Path())
-    lacking = manifest[~((manifest["split"] == "train") & (manifest["label"] == 7))].reset_index(drop=True)
-    lacking.attrs = manifest.attrs
-    monkeypatch.setattr(sys.modules["fer_utils.training.fitting"], "prepare_manifest", lambda *_: lacking)
-    with pytest.raises(InputError, match="contempt"):
-        fit(tiny(), root=tmp_path)
-    assert not run.path("params.yaml").exists() and not run.path("manifest.parquet").exists()  # nothing has begun
+    with pytest.warns(UserWarning, match="diverged in epoch 2"):
+        run = training.fit(tiny, tmp_path)
+    assert run.measured["diverged_in"] == 2 and run.measured["best_epoch"] == 1
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "values",
     [
-        ({"dataset": "ferplus"}, "dataset 'ferplus' needs its folder"),
-        ({"dataset": "ferplus", "data": "nowhere"}, "nowhere"),
-        ({"data": "somewhere"}, "drawn faces need no folder"),
-        ({"validation_images": 0}, "expected images in the validation split, found none"),
-        ({"test_images": 0}, "expected images in the test split, found none"),
-        ({"weights": "nowhere.safetensors"}, "nowhere.safetensors"),
-        pytest.param(
-            {"device": "cuda"},
-            "expected a CUDA device",
-            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="has one"),
-        ),
+        {"loss": "softmax", "ema_decay": 0.9, "flip_tta": True, "selection": "last"},
+        {"loss": "weighted_cluster", "reduction": "balanced", "optimizer": "adamw",
+         "augmentation": "strong", "clip_norm": 1.0, "schedule": "cosine"},
+        {"loss": "weighted_cluster", "center_update": "autograd", "accumulate_grad_batches": 2,
+         "precision": "bf16-mixed", "reduction": "sum", "learning_rate": 1e-4},
     ],
-)
-def test_bad_input_is_one_clear_line(changes, message, tmp_path):
-    with pytest.raises(InputError) as error:
-        fit(tiny(**changes), root=tmp_path)
-    assert message in str(error.value) and "\n" not in str(error.value)
+)  # fmt: skip
+def test_other_recipes_run_to_their_end(tiny, tmp_path, values):
+    run = training.fit(tiny | {"epochs": 1} | values, tmp_path)
+    assert 0 <= run.measured["accuracy"] <= 1
+    # Centres belong to the raw weights: beside averaged ones they are not kept.
+    has_centers = "cluster" in values["loss"]
+    assert run.path("centers.npy").is_file() == has_centers
 
 
-def test_history_is_whole_after_a_kill_between_its_files(tmp_path, finished):
-    """The checkpoint is written last: an epoch that has a row but no checkpoint is trained again to the same row."""
-    shutil.copytree(finished.folder, tmp_path / "runs" / "explore" / "first")
-    run = runs.Run("explore", "first", tmp_path)
-    run.path("metrics.json").unlink()  # killed during evaluation
-    again = fit(tiny(), root=tmp_path)
-    first, second = (json.loads(r.path("metrics.json").read_text()) for r in (finished, again))
-    assert first == second
+def test_people_are_verified_and_their_weights_start_an_expression_run(tiny, tmp_path):
+    people = {"target": "subject", "loss": "softmax", "run": "people", "train_images": 240,
+              "validation_images": 0, "test_images": 0, "epochs": 1, "selection": "accuracy",
+              "data_options": {"subjects": 12, "held_out_people": 0.25}}  # fmt: skip
+    run = training.fit(tiny | people, tmp_path)
+    pairs = pd.read_parquet(run.path("verification.parquet"))
+    found = metrics.verify(pairs["similarity"], pairs["same"].to_numpy())
+    assert run.measured["verification_accuracy"] == found["accuracy"]
+    assert run.measured["verification_people"] == 3
+    weights = str(run.path("best.safetensors").relative_to(tmp_path))
+    started = training.fit(tiny | {"weights": weights, "epochs": 1}, tmp_path)
+    assert json.loads(started.path("architecture.json").read_text())["pretrained"]["source"]
+
+
+def test_a_device_that_is_not_there_is_never_a_silent_cpu(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="cuda"):
+        training.fit(tiny | {"device": "cuda"}, tmp_path)
+
+
+def test_a_collapse_warns_and_goes_on(tiny, tmp_path):
+    values = tiny | {"center_init": "zeros", "cluster_weight": 50.0, "epochs": 1}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        run = training.fit(values, tmp_path)
+    collapsed = [w for w in said if issubclass(w.category, training.CollapseWarning)]
+    assert run.finished and run.measured["collapsed"] == bool(collapsed)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_run_on_the_gpu_finishes(tmp_path):
-    assert fit(tiny(device="cuda", precision="bf16-mixed"), root=tmp_path).finished
+def test_a_gpu_run_is_close_to_the_cpus(finished, tiny, tmp_path):
+    run = training.fit(tiny | {"device": "cuda"}, tmp_path)
+    first = [pd.read_csv(each.path("history.csv"))["train_loss"][0] for each in (run, finished)]
+    assert first[0] == pytest.approx(first[1], rel=0.05)
+    assert parameters(run.params.model_dump()).device == "cuda"

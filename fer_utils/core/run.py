@@ -1,0 +1,235 @@
+"""The folder of a run, `runs/<study>/<run>/`, and the record of what computed it."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import yaml
+
+from fer_utils.core.errors import InputError
+from fer_utils.core.files import atomic_write, project_root, resolve_path
+from fer_utils.core.parameters import EXECUTION_FIELDS, RunParameters, parameters
+
+PACKAGES = (
+    "torch", "torchvision", "pytorch-lightning", "numpy", "pandas", "scikit-learn", "krippendorff",
+)  # fmt: skip
+
+
+class Run:
+    """The folder of one run.
+
+    `params.yaml` (resolved), `environment.json`, `manifest.parquet`, `history.csv` (a row an
+    epoch), `best.safetensors`, `centers.npy`, `last.ckpt` (to go on from), `predictions.parquet`
+    (log-probabilities of validation and test), `features.npy`, `architecture.json`,
+    `notebook.ipynb` and, last of all, `metrics.json`; or, where its user stopped it early,
+    `stopped.json`. Of an identity run, `verification.parquet` stands in place of predictions.
+
+    Args:
+        study, name: the folder is `runs/<study>/<name>`.
+        root: the checkout; default: the one around the working directory.
+    """
+
+    def __init__(self, study: str, name: str, root: Path | str | None = None):
+        self.study, self.name = study, name
+        self.root = Path(root) if root else project_root()
+        self.folder = self.root / "runs" / study / name
+
+    def __repr__(self) -> str:
+        return f"Run({self.study!r}, {self.name!r}, {self.status})"
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    @property
+    def begun(self) -> bool:
+        """Whether the run has its parameters and its manifest."""
+        return self.path("params.yaml").is_file()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is complete: `metrics.json` is written last."""
+        return self.path("metrics.json").is_file()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether its user stopped it early: evaluated as it stood, but not finished."""
+        return self.path("stopped.json").is_file()
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether there is anything to see; not so if training diverged in its first epoch."""
+        return self.measured.get("diverged_in") != 1
+
+    @property
+    def status(self) -> str:
+        """ "finished", "unfinished", "stopped after epoch k of n" or "diverged in epoch k"."""
+        if self.stopped:
+            return "stopped after epoch {stopped_after} of {epochs}".format(**self.measured)
+        if self.finished and "diverged_in" in self.measured:
+            return "diverged in epoch {diverged_in}".format(**self.measured)
+        return "finished" if self.finished else "unfinished"
+
+    @property
+    def measured(self) -> dict:
+        """What the evaluation measured: `metrics.json` or `stopped.json`."""
+        return self.read_json("stopped.json" if self.stopped else "metrics.json")
+
+    @property
+    def params(self) -> RunParameters:
+        """The run's own parameters; `InputError` where they are of a version that is gone."""
+        values = yaml.safe_load(self.require("params.yaml").read_text(encoding="utf-8"))
+        try:
+            return parameters(values)
+        except InputError as error:
+            raise InputError(
+                f"run {self.study}/{self.name} was made by another version: {error}; "
+                "train it again under another name, or use the version it was made with"
+            ) from None
+
+    def require(self, name: str) -> Path:
+        """Path of a file that a finished run has; `InputError` where it does not."""
+        if not self.path(name).is_file():
+            why = f"was {self.status}" if self.stopped else "has not finished"
+            what = "run it with 03_fine_tune or `make study`"
+            if self.finished and not self.evaluated:
+                why, what = self.status, "lower the learning rate of another run"
+            raise InputError(
+                f"expected {name} in run {self.study}/{self.name}, found none: it {why}; {what}"
+            )
+        return self.path(name)
+
+    def read_json(self, name: str) -> dict:
+        return json.loads(self.require(name).read_text(encoding="utf-8"))
+
+    def write_json(self, name: str, content: dict) -> None:
+        with atomic_write(self.path(name)) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    def forget_evaluation(self) -> None:
+        """Remove what was evaluated when the run was stopped: its weights are about to change."""
+        for name in (
+            "stopped.json", "metrics.json", "predictions.parquet", "features.npy",
+            "verification.parquet",
+        ):  # fmt: skip
+            self.path(name).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def locked(self):
+        """Hold the run for this process; the lock ends with the process, however it ends.
+
+        Of several processes that train one run each holds a lock of its own, so that one which
+        outlives the others keeps the run.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        own = self.path(f".lock-{os.environ.get('LOCAL_RANK', 0)}")
+        if "LOCAL_RANK" not in os.environ:
+            for path in self.folder.glob(".lock-*"):
+                with open(path, "w") as other:
+                    self._lock(other)
+        with open(own, "w") as file:
+            self._lock(file)
+            yield
+
+    def _lock(self, file) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise InputError(f"{self.folder} cannot be locked: {error}") from None
+            raise InputError(
+                f"run {self.study}/{self.name} is being computed by another process; "
+                "wait for it or stop it"
+            ) from None
+
+    def start(self, params: RunParameters, device: str = "cpu") -> None:
+        """Write `environment.json` and `params.yaml`: from here on the run has begun."""
+        weights = _fingerprint(params.weights, self.root)
+        self.write_json(
+            "environment.json", {**environment(self.root), "device": device, "weights": weights}
+        )
+        with atomic_write(self.path("params.yaml")) as temporary:
+            temporary.write_text(yaml.safe_dump(params.model_dump(), sort_keys=False))
+
+    def check_same(self, params: RunParameters, longer: bool = False) -> None:
+        """Raise `InputError` where the run was begun with other parameters or weights.
+
+        Args:
+            params: resolved.
+            longer: allow more epochs, where the schedule of those that are done stays the same.
+        """
+        if not self.begun:
+            return
+        found, wanted = self.params.model_dump(), params.model_dump()
+        free = set(EXECUTION_FIELDS)
+        if longer and params.schedule == "halve" and params.loss != "ldam_drw":
+            free |= {"epochs"} if wanted["epochs"] >= found["epochs"] else set()
+        changed = [
+            f"{name}: {found[name]!r} → {value!r}"
+            for name, value in wanted.items()
+            if name not in free and found[name] != value
+        ]
+        weights = _fingerprint(params.weights, self.root)
+        if weights not in (None, self.read_json("environment.json")["weights"]):
+            changed.append(f"weights: {found['weights']!r} → {params.weights!r}, of other content")
+        if changed:
+            raise InputError(
+                f"run {self.study}/{self.name} was begun with other parameters "
+                f"({', '.join(changed)}); give the run or study another name, "
+                "or move its folder under runs/ away"
+            )
+
+
+def _fingerprint(weights: str, root: Path) -> str | None:
+    """ "none", "imagenet", or the SHA-256 of a weights file; None where it is gone."""
+    if weights in ("none", "imagenet"):
+        return weights
+    path = resolve_path(weights, root)
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def versions() -> str:
+    """The versions that a notebook prints, without importing anything."""
+    packages = (f"{name} {metadata.version(name)}" for name in PACKAGES)
+    return ", ".join([f"Python {platform.python_version()}", *packages])
+
+
+def environment(root: Path) -> dict:
+    """Versions, hardware and git commit under which a run is computed."""
+    return {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in PACKAGES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "git_commit": _git_commit(root),
+    }
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git_commit(root: Path) -> str:
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + (" with changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "none"

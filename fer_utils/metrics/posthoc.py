@@ -1,0 +1,181 @@
+"""What costs no training: logit adjustment, temperature, and curves of accuracy and macro recall.
+
+All from stored log-probabilities (N, 8), or (S, N, 8) of seeds. Logits do as well.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy.special import log_softmax
+
+from fer_utils.core import NUM_CLASSES, InputError, check_choice
+from fer_utils.metrics.intervals import describe_sample, draw_weights, find_kinds
+from fer_utils.metrics.scores import check_labels
+
+TAUS = np.linspace(0, 1.5, 61)
+TEMPERATURES = (0.05, 20.0)
+EQUAL = 0.003  # accuracies so near count as equal
+
+
+class Fitted(float):
+    """A number found in a range; `bound`: at an end of it, so that the best may lie beyond."""
+
+    bound = False
+
+
+def logit_adjust(log_probabilities, counts, tau: float) -> np.ndarray:
+    """Post-hoc logit adjustment (Menon et al. 2021): log p − τ log π, renormalised.
+
+    Args:
+        log_probabilities: (N, 8) or (S, N, 8).
+        counts: training images (8,), or (N, 8) where images come from several folds; π are their
+            shares. A class without any is not lifted.
+        tau: 0 changes nothing, 1 takes the prior out.
+    """
+    return log_softmax(_adjusted(log_probabilities, counts, tau), axis=-1)
+
+
+def apply_temperature(log_probabilities, temperature: float) -> np.ndarray:
+    """log p / T, renormalised: predictions stay; above 1 they are less sure."""
+    if not temperature > 0:
+        raise InputError(f"expected a temperature above 0, found {temperature}")
+    return log_softmax(_checked(log_probabilities) / temperature, axis=-1)
+
+
+def fit_temperature(log_probabilities, labels) -> Fitted:
+    """The temperature 0.05–20 of lowest negative log-likelihood, for validation images (N, 8)."""
+    from scipy.optimize import minimize_scalar  # here: slow to load, and few need it
+
+    log_probabilities = _checked(log_probabilities)
+    labels = check_labels(labels, "labels", len(log_probabilities))
+
+    def loss(log_temperature: float) -> float:
+        scaled = apply_temperature(log_probabilities, np.exp(log_temperature))
+        return -scaled[np.arange(len(labels)), labels].mean()
+
+    low, high = np.log(TEMPERATURES)
+    best = minimize_scalar(loss, bounds=(low, high), method="bounded").x
+    fitted = Fitted(np.exp(best))
+    fitted.bound = bool(min(best - low, high - best) < 0.01)
+    return fitted
+
+
+def operating_curve(log_probabilities, labels, counts, taus=TAUS) -> pd.DataFrame:
+    """`accuracy` and `macro_recall`, means over seeds, as `tau` of logit adjustment rises."""
+    guesses = _predict(log_probabilities, counts, taus)
+    labels = check_labels(labels, "labels", guesses.shape[-1])
+    accuracy, recall = _score(labels, guesses, np.ones((len(labels), 1)))
+    return pd.DataFrame({"tau": taus, "accuracy": accuracy[:, 0], "macro_recall": recall[:, 0]})
+
+
+def choose_tau(
+    log_probabilities, labels, counts, criterion="accuracy_kept", within=EQUAL, taus=TAUS
+) -> Fitted:
+    """The τ of highest macro recall on validation images; of equals the smallest.
+
+    Args:
+        log_probabilities, labels, counts, taus: as `operating_curve`.
+        criterion: "accuracy_kept": among the τ at most `within` (a fraction) less accurate than the
+            first; thousands of images decide, and it is free in accuracy too. "macro_recall": among
+            all, where a few rare images decide.
+    """
+    check_choice("criterion", criterion, ("accuracy_kept", "macro_recall"))
+    curve = operating_curve(log_probabilities, labels, counts, taus)
+    least = curve["accuracy"].iloc[0] - within if criterion == "accuracy_kept" else 0
+    best = curve["macro_recall"].where(curve["accuracy"] >= least, -1).argmax()
+    tau = Fitted(curve["tau"].iloc[best])
+    tau.bound = best in (0, len(curve) - 1)
+    return tau
+
+
+def curve_at_accuracy(curve: pd.DataFrame, accuracy: float) -> float:
+    """Highest macro recall that an `operating_curve` offers at this accuracy or a better one.
+
+    It is linear between its points; where it is never so accurate, its most accurate one counts.
+    """
+    columns = (curve[[name]].to_numpy() for name in ("accuracy", "macro_recall"))
+    return float(_reach(*columns, np.array([accuracy]))[0][0])
+
+
+def compare_at_equal_accuracy(labels, free, counts, other, taus=TAUS, **draws) -> dict:
+    """Macro recall of a method less that of the free line, softmax and τ, at its accuracy.
+
+    In every sample of images the line is scored anew and read at the method's accuracy there, see
+    `curve_at_accuracy`: the interval also holds the doubt of where accuracies are equal.
+
+    Args:
+        free, counts, taus: of the line, as `operating_curve`.
+        other: (log-)probabilities of the method.
+        labels, draws: as `bootstrap`.
+
+    Returns:
+        dict: `accuracy` and `macro_recall` of the method; `tau`, `free_accuracy` and `free` (macro
+        recall) of the line; `reached`: whether the line is so accurate, within 0.3 points;
+        `difference`, its 95 % interval `low`, `high` and `p_value`.
+    """
+    line, own = _predict(free, counts, taus), _predict(other, np.ones(NUM_CLASSES), [0])
+    labels = check_labels(labels, "labels", line.shape[-1])
+    kinds = find_kinds([labels, *line.reshape(-1, len(labels)), *own[0]])
+    kept, blocks = draw_weights(labels, kinds, **draws)
+    labels, line, own = labels[kept], line[..., kept], own[..., kept]
+    parts = []
+    for weights in blocks:
+        (accuracy,), (recall,) = _score(labels, own, weights)
+        parts.append([accuracy, recall, *_reach(*_score(labels, line, weights), accuracy)])
+    parts = np.concatenate(parts, axis=1)
+    names = ("accuracy", "macro_recall", "free", "tau", "free_accuracy")
+    found = dict(zip(names, parts[:, 0].tolist(), strict=True))
+    found["tau"] = float(np.interp(found["tau"], np.arange(len(taus)), taus))
+    found["reached"] = found["free_accuracy"] >= found["accuracy"] - EQUAL
+    apart = parts[1] - parts[2]
+    return found | {"difference": float(apart[0])} | describe_sample(apart[1:])
+
+
+def _predict(log_probabilities, counts, taus) -> np.ndarray:
+    """Predicted labels (T, S, N) under each τ."""
+    guesses = [_adjusted(log_probabilities, counts, tau).argmax(axis=-1) for tau in taus]
+    return np.array(guesses, np.int8).reshape(len(taus), -1, guesses[0].shape[-1])
+
+
+def _score(labels, guesses, weights) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracy and macro recall (T, R), means over seeds, of (T, S, N) under weights (N, R)."""
+    hits, recalls = 0, []
+    for label in np.unique(labels):
+        own = labels == label
+        right = (guesses[..., own] == label).mean(axis=1) @ weights[own]
+        hits = hits + right
+        recalls.append(right / weights[own].sum(axis=0))
+    return hits / weights.sum(axis=0), np.mean(recalls, axis=0)
+
+
+def _reach(accuracy, recall, wanted) -> list[np.ndarray]:
+    """Highest recall of curves (T, R) at accuracies ≥ `wanted` (R,); its place; its accuracy."""
+    wanted = np.minimum(wanted, accuracy.max(axis=0))
+    points = np.arange(len(accuracy))[:, None] + 0 * wanted
+    rise = np.diff(accuracy, axis=0)
+    step = (wanted - accuracy[:-1]) / np.where(rise == 0, np.nan, rise)
+    between = recall[:-1] + step * np.diff(recall, axis=0)
+    offers = np.concatenate([
+        np.where(accuracy >= wanted, recall, -1),
+        np.where((step >= 0) & (step <= 1), between, -1),
+    ])  # fmt: skip
+    places = np.concatenate([points, points[:-1] + step])
+    reached = np.concatenate([accuracy, wanted + 0 * rise])
+    best = offers.argmax(axis=0)[None]
+    return [np.take_along_axis(part, best, axis=0)[0] for part in (offers, places, reached)]
+
+
+def _adjusted(log_probabilities, counts, tau) -> np.ndarray:
+    counts = np.asarray(counts, dtype=float)
+    if counts.shape[-1:] != (NUM_CLASSES,) or not (counts >= 0).all():
+        raise InputError(f"expected training images of 8 classes, found {counts.tolist()}")
+    shares = counts / counts.sum(axis=-1, keepdims=True)
+    return _checked(log_probabilities) - tau * np.log(np.where(shares > 0, shares, 1))
+
+
+def _checked(log_probabilities) -> np.ndarray:
+    values = np.asarray(log_probabilities, dtype=float)
+    if values.ndim not in (2, 3) or values.shape[-1] != NUM_CLASSES:
+        raise InputError(f"expected log-probabilities (N, 8) or (S, N, 8), found {values.shape}")
+    if not np.isfinite(values).all():
+        raise InputError(f"expected finite log-probabilities, found {np.sum(~np.isfinite(values))}")
+    return values

@@ -1,0 +1,136 @@
+"""What a study compares: models or variants, each with the predictions of all its runs."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from fer_utils import metrics
+from fer_utils.core import EXPRESSIONS, LOG_PROBABILITIES, InputError, paper
+
+NAMES = paper.LOSSES | paper.BASELINES
+SHOWN = ("accuracy", "macro_recall", "recall_disgust", "recall_contempt")
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A model or a variant under one setting: S seeds, folds joined, on N images."""
+
+    panel: str  # what it is compared in: network and start, or setting
+    name: str  # as tables show it
+    loss: str
+    power: float  # of W_c
+    model: int | None  # the paper's number
+    runs: pd.DataFrame  # rows of `runs`
+    images: pd.DataFrame = field(repr=False)  # image, label, group (of duplicates); N rows
+    log_p: np.ndarray = field(repr=False)  # (S, N, 8)
+    counts: np.ndarray = field(repr=False)  # (N, 8) training images of the image's network
+    taus: dict = field(repr=False)  # run → τ of its own validation images; empty without any
+    by_image: dict = field(repr=False)  # "tau", "temperature" of validation, (S, N, 1) each
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted(self.runs["seed"].unique())
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.images["label"].to_numpy()
+
+    def adjusted(self) -> np.ndarray:
+        """`log_p` after logit adjustment, each run with its own τ."""
+        return metrics.logit_adjust(self.log_p, self.counts, self.by_image["tau"])
+
+    def score(self, log_p=None, chosen=SHOWN, **options) -> pd.DataFrame:
+        """`metrics.bootstrap` of `log_p` (default its own), duplicates drawn together."""
+        p = _probabilities(self.log_p if log_p is None else log_p)
+        groups = self.images["group"]
+        return metrics.bootstrap(self.labels, p, chosen, groups=groups, **options)
+
+    def compare(self, other: "Case", chosen=SHOWN) -> pd.DataFrame:
+        """`metrics.compare_paired` of this less the other, over the seeds of both."""
+        pairs = (other, self), (self, other)
+        both = [_probabilities(a.log_p[np.isin(a.seeds, b.seeds)]) for a, b in pairs]
+        return metrics.compare_paired(self.labels, *both, chosen, groups=self.images["group"])
+
+
+def _probabilities(log_p: np.ndarray) -> np.ndarray:
+    return np.exp(metrics.apply_temperature(log_p, 1.0))  # of float16, so normalised again
+
+
+def _log_p(rows: pd.DataFrame) -> np.ndarray:
+    return rows[list(LOG_PROBABILITIES)].to_numpy(np.float64)
+
+
+def read_cases(results) -> list[Case]:
+    """The cases of a `studies.RunSet`, in its order, the paper's pre-trained models first.
+
+    A run that diverged before there was anything to score is left out, and so is a seed of which
+    a fold is missing.
+
+    Raises:
+        InputError: where the cases of a panel were scored on other images.
+    """
+    runs = results.runs.assign(weight_power=results.runs.get("weight_power", 1.0))
+    runs = runs[runs["diverged_in"] != 1] if "diverged_in" in runs else runs
+    keys = ["model"] if "model" in runs else ["setting", "variant"]
+    predictions = results.predictions.merge(runs[["run", "seed", "evaluation"]], on="run")
+    cases = []
+    for _, own in runs.groupby(keys, sort=False):
+        folds = own["folds"].iloc[0] if (own["protocol"] == "k_fold").all() else 1
+        own = own[own.groupby("seed")["run"].transform("size") == folds]
+        if len(own):
+            rows = predictions[predictions["run"].isin(own["run"])]
+            cases.append(_case(own, rows, results.counts))
+    if keys == ["model"]:
+        cases.sort(key=lambda case: (not paper.MODELS[case.model].pretrained, case.model))
+    for first, *others in panels(cases).values():
+        for case in others:
+            if not first.images.equals(case.images):
+                found = f"{len(first.images):,} and {len(case.images):,}, or others"
+                raise InputError(
+                    f"expected {first.name} and {case.name} to be scored on the same images, "
+                    f"found {found}; name runs of one split"
+                )
+    return cases
+
+
+def _case(runs: pd.DataFrame, rows: pd.DataFrame, counts: pd.DataFrame) -> Case:
+    first, seeds = runs.iloc[0], runs["seed"].nunique()
+    if "model" in runs:
+        start = "pre-trained" if first["pretrained"] else "from scratch"
+        panel, model = f"{first['architecture']}, {start}", first["model"]
+        name = NAMES[first["loss"]]
+    else:
+        panel, model = first["setting"].replace("_", ", "), None
+        name = NAMES.get(first["variant"], first["variant"].replace("_", " "))
+    scored = rows[rows["split"] == rows["evaluation"]].sort_values(["seed", "image"])
+    held = rows[(rows["split"] == "validation") & (rows["evaluation"] != "validation")]
+    trained_on = {run["run"]: _counts(counts, run) for run in runs.to_dict("records")}
+    taus, temperatures = {}, {}
+    for run, own in held.groupby("run"):
+        log_p, labels = _log_p(own), own["label"].to_numpy()
+        taus[run] = metrics.choose_tau(log_p, labels, trained_on[run])
+        temperatures[run] = metrics.fit_temperature(log_p, labels)
+    by_image = {
+        name: scored["run"].map(values).to_numpy(float).reshape(seeds, -1, 1)
+        for name, values in (("tau", taus), ("temperature", temperatures))
+    }
+    images = scored.iloc[: len(scored) // seeds].reset_index(drop=True)
+    seen = np.stack(images["run"].map(trained_on).to_list())
+    own = panel, name, first["loss"], first["weight_power"], model, runs
+    log_p = _log_p(scored).reshape(seeds, -1, len(EXPRESSIONS))
+    return Case(*own, images[["image", "label", "group"]], log_p, seen, taus, by_image)
+
+
+def _counts(counts: pd.DataFrame, run: dict) -> np.ndarray:
+    """Training images of each class, from the rows of `counts` that are about a run."""
+    own = counts[counts["split"] == "train"]
+    for name in [name for name in ("setting", "fold") if name in own and name in run]:
+        own = own[own[name].fillna("") == run[name]]
+    return own.set_index("expression")["images"].reindex(EXPRESSIONS, fill_value=0).to_numpy()
+
+
+def panels(cases: list[Case]) -> dict[str, list[Case]]:
+    """The cases by panel."""
+    names = dict.fromkeys(case.panel for case in cases)
+    return {name: [case for case in cases if case.panel == name] for name in names}

@@ -1,0 +1,113 @@
+"""A study's page, `figures/<study>/README.md`, gathered as its tables and figures are made."""
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+from matplotlib.figure import Figure
+
+from fer_utils.core import atomic_write
+from fer_utils.report import style
+
+MINUS = "\N{MINUS SIGN}"
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    undefined=jinja2.StrictUndefined,
+)
+
+
+def render(template: str, **values) -> str:
+    """One of the room's templates, filled in."""
+    return _TEMPLATES.get_template(template).render(**values)
+
+
+def percent(value: float, digits: int = 1, signed: bool = False) -> str:
+    """A fraction in per cent or points, "–" where there is none."""
+    text = f"{100 * value:{'+' if signed else ''}.{digits}f}"
+    return "–" if pd.isna(value) else text.replace("-", MINUS)
+
+
+def format_interval(value: float, low: float, high: float, digits=1, signed=False) -> str:
+    """A fraction with its interval, in per cent or points.
+
+    >>> format_interval(0.5, 0.412, 0.588), format_interval(-0.004, -0.01, 0.01, signed=True)
+    ('50.0 [41.2, 58.8]', '−0.4 [−1.0, +1.0]')
+    """
+    text, *ends = (percent(number, digits, signed) for number in (value, low, high))
+    return f"{text} [{', '.join(ends)}]" if ends[0] != "–" else text
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """A table as GitHub Markdown; cells as `str` gives them, columns of numbers on the right."""
+    cells = [["–" if pd.isna(cell) else str(cell) for cell in row] for row in table.to_numpy()]
+    rule = [
+        "---:" if cells and all(row[k][:1] in f"{MINUS}+–0123456789" for row in cells) else "---"
+        for k in range(len(table.columns))
+    ]
+    lines = [list(table.columns), rule, *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A table or figure, as the page and a notebook show it."""
+
+    title: str
+    caption: str
+    table: str = ""  # Markdown
+    picture: Path | None = None
+    folded: bool = False  # the page shows the title alone until it is clicked
+
+    def _repr_markdown_(self) -> str:
+        body = self.table
+        if self.picture:
+            png = base64.b64encode(self.picture.read_bytes()).decode()
+            body = f"![{self.title}](data:image/png;base64,{png})"
+        return f"**{self.title}**\n\n{body}\n\n{self.caption}"
+
+
+class StudyPage:
+    """Writes `folder`: figures as PNG and PDF, tables as CSV, and the page of them all.
+
+    Attributes:
+        verdict: the sentence under the title.
+        protocol: the lines at the end.
+    """
+
+    def __init__(self, folder: Path | str, title: str):
+        self.folder, self.title = Path(folder), title
+        self.verdict, self.protocol = "", []
+        self.sections: dict[str, list[Part]] = {"": []}
+
+    def section(self, heading: str) -> None:
+        """Begin a section: what is added from here on stands in it."""
+        self.sections[heading] = []
+
+    def add_figure(self, name: str, figure: Figure, title: str, caption: str = "") -> Part:
+        """Write a figure and return it as a notebook shows it."""
+        picture, _ = style.save_figure(figure, self.folder / name)
+        return self._add(Part(title, caption, picture=picture))
+
+    def add_table(self, name, table, title, caption="", numbers=None, folded=True) -> Part:
+        """Write a table's `numbers` (default: as printed) as CSV; return what a notebook shows."""
+        with atomic_write(self.folder / f"{name}.csv") as temporary:
+            numbers = table if numbers is None else numbers
+            numbers.to_csv(temporary, index=False, lineterminator="\n")
+        caption = f"{caption} Numbers: [{name}.csv]({name}.csv).".strip()
+        return self._add(Part(title, caption, to_markdown(table), folded=folded))
+
+    def _add(self, part: Part) -> Part:
+        self.sections[list(self.sections)[-1]].append(part)
+        return part
+
+    def write(self) -> Path:
+        """Write the page of all that was added, in order."""
+        path = self.folder / "README.md"
+        with atomic_write(path) as temporary:
+            temporary.write_text(render("study.md.j2", page=self), encoding="utf-8")
+        return path

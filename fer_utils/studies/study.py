@@ -1,0 +1,231 @@
+"""A study: one file in `experiments/` → its runs and their parameters."""
+
+import itertools
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fer_utils.core import InputError, RunParameters, check_choice, check_names, paper, parameters
+
+Values = dict[str, Any]
+Base = Literal["se_resnet50", "resnet50"]
+Source = Literal["imagenet", "file", "identity"]
+Name = Annotated[str, Field(pattern="^[a-z0-9_]+$")]
+
+
+class Study(BaseModel):
+    """One file in `experiments/`.
+
+    Attributes:
+        name: the file's stem.
+        title: what the study is, a line for tables and captions.
+        note: what a reader of its tables must know (data, sizes, how it differs from the paper).
+        models: rows of the paper's Tables 5 and 6, in the order in which they are run. Or else:
+        variants: name → run parameters that the study compares with each other.
+        settings: name → run parameters under which every variant is run; may be left out.
+        reference: the variant that the others are compared with; default: the first.
+        seeds: one run per case and seed; all of the first seed come first. A seed decides initial
+            weights, order and pre-training; the images are the same unless `data_seed` says else.
+        only_first_seed: variants that are run with the first seed alone.
+        folds: folds of a cross-validation; 0: none. Each case is then one run a fold.
+        parameters: run parameters shared by all runs.
+        pretrained, scratch: run parameters of the rows with and without pre-training.
+        architectures: the paper's base → the architecture that runs here.
+        weights: the paper's base → its pre-trained weights: `imagenet` (torchvision's, unless a
+            file is given), `file` (has to be given), or `identity`, the study's own pre-training.
+        identity: run parameters of that pre-training (on top of `parameters`).
+        threads: CPU threads of one run; several runs share the machine.
+        runs_per_gpu: runs that share a GPU: the paper's batch of 36 does not fill one.
+        test_looks: how often the test split had been looked at before this recipe was final.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    title: str
+    note: str
+    models: list[int] = []
+    variants: dict[Name, Values] = {}
+    settings: dict[Name, Values] = {}
+    reference: str = ""
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
+    only_first_seed: list[str] = []
+    folds: int = Field(0, ge=0)
+    parameters: Values = {}
+    pretrained: Values = {}
+    scratch: Values = {}
+    architectures: dict[Base, str] = {}
+    weights: dict[Base, Source] = {}
+    identity: Values = {}
+    threads: int = Field(1, ge=1)
+    runs_per_gpu: int = Field(1, ge=1)
+    test_looks: int = Field(0, ge=0)
+
+    @property
+    def notebook(self) -> str:
+        """The notebook that draws the study's tables and figures."""
+        return "05_paper_figures" if self.models else "08_compare_losses"
+
+    def cases(self) -> dict[str, dict]:
+        """Run name → the columns that say which run it is; in order, without pre-training runs."""
+        found = {}
+        folds = range(self.folds) if self.folds else [None]
+        for seed in self.seeds:
+            for case in self._cases():
+                if seed != self.seeds[0] and case.get("variant") in self.only_first_seed:
+                    continue
+                for fold in folds:
+                    key = case | ({} if fold is None else {"fold": fold}) | {"seed": seed}
+                    found[run_name(**key)] = key
+        return found
+
+    def _cases(self) -> list[dict]:
+        if self.models:
+            rows = [paper.MODELS[number] for number in self.models]
+            return [{"model": m.number, "base": m.base, "pretrained": m.pretrained} for m in rows]
+        pairs = itertools.product(self.settings or [""], self.variants)
+        return [{"setting": setting, "variant": variant} for setting, variant in pairs]
+
+    def runs(self, data: str = "", weights: str = "") -> dict[str, RunParameters]:
+        """Run name → resolved parameters, pre-training first.
+
+        Args:
+            data: folder of the dataset, or one that holds a folder for each dataset by its name.
+            weights: pre-trained weights that the user gives: a file, or a folder with a file
+                `<base>.*` for each base.
+
+        Raises:
+            InputError: for an unknown parameter or a bad value, or weights that have to be given.
+        """
+        identity, others = {}, {}
+        for name, case in self.cases().items():
+            values, base = self._values(case)
+            source = values.get("weights", "none")
+            if source == "identity":
+                first = identity_name(base, case["seed"])
+                identity.setdefault(first, self._identity(base, case["seed"]))
+                values["weights"] = f"runs/{self.name}/{first}/best.safetensors"
+            elif source in ("imagenet", "file"):
+                values["weights"] = self._given(source, base, weights)
+            others[name] = values
+        found = {}
+        for name, values in (identity | others).items():
+            folder = _folder(data, values.get("dataset", "synthetic"))
+            own = {"data": folder, "threads": self.threads, "study": self.name, "run": name}
+            try:
+                found[name] = parameters(values | own)
+            except InputError as error:
+                raise InputError(f"experiments/{self.name}.yaml, run {name}: {error}") from None
+        return found
+
+    def _values(self, case: dict) -> tuple[Values, str]:
+        """Run parameters of a case, and the base whose pre-trained weights it takes."""
+        shared = {**self.parameters, "seed": case["seed"]}
+        if "fold" in case:
+            shared |= {"protocol": "k_fold", "folds": self.folds, "fold": case["fold"]}
+        if self.models:
+            model = paper.MODELS[case["model"]]
+            source = self.weights.get(
+                model.base, "imagenet" if model.base == "resnet50" else "file"
+            )
+            own = {
+                "architecture": self.architectures.get(model.base, model.base),
+                "weights": source if model.pretrained else "none",
+                "loss": model.loss,
+            }
+            return shared | (
+                self.pretrained if model.pretrained else self.scratch
+            ) | own, model.base
+        values = shared | self.settings.get(case["setting"], {}) | self.variants[case["variant"]]
+        return values, values.get("architecture", "small_se_resnet")
+
+    def _identity(self, base: str, seed: int) -> Values:
+        own = {"target": "subject", "loss": "softmax", "weights": "none", "seed": seed}
+        architecture = self.architectures.get(base, base)
+        return self.parameters | own | {"architecture": architecture} | self.identity
+
+    def _given(self, source: str, base: str, weights: str) -> str:
+        if weights and not Path(weights).is_dir():
+            return weights
+        given = sorted(Path(weights).glob(f"{base}.*")) if weights else []
+        if given:
+            return str(given[0])
+        if source == "imagenet":
+            return source
+        raise InputError(
+            f"study {self.name!r} needs pre-trained weights of {base}: "
+            f"make study STUDY={self.name} WEIGHTS=/folder (with {base}.safetensors, .pkl or .pth)"
+        )
+
+
+def _folder(data: str, dataset: str) -> str:
+    """Where a dataset is: `data`, or the folder of its name in it; drawn faces need none."""
+    if dataset == "synthetic":
+        return ""
+    own = Path(data) / dataset
+    return str(own) if data and own.is_dir() else data
+
+
+def run_name(seed: int, fold: int | None = None, model: int | None = None, **case) -> str:
+    """Name of a run.
+
+    >>> run_name(0, model=8), run_name(2, setting="drawn", variant="zeros", fold=1)
+    ('model08-seed0', 'drawn-zeros-fold1-seed2')
+    """
+    if model is not None:
+        return f"model{model:02d}-seed{seed}"
+    part = "" if fold is None else f"fold{fold}"
+    names = (case.get("setting"), case.get("variant"), part, f"seed{seed}")
+    return "-".join(filter(None, names))
+
+
+def identity_name(base: str, seed: int) -> str:
+    """Name of the run that pre-trains a base on identities."""
+    return f"identity-{base}-seed{seed}"
+
+
+def load_study(name: str, root: Path) -> Study:
+    """Read and check `experiments/<name>.yaml`.
+
+    Raises:
+        InputError: for an unknown study or field, a bad value, or a file that is no YAML.
+    """
+    check_choice("study", name, sorted(path.stem for path in (root / "experiments").glob("*.yaml")))
+    place = f"experiments/{name}.yaml"
+    try:
+        content = yaml.safe_load((root / place).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{place} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{place}: expected fields such as title and models, found {content!r}")
+    for key in content:
+        check_choice(
+            f"field in {place}:", key, [key for key in Study.model_fields if key != "name"]
+        )
+    try:
+        study = Study(name=name, **content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise InputError(f"{place}, {field}: {first['msg']}; found {first['input']!r}") from None
+    _check_parts(study, place)
+    return study
+
+
+def _check_parts(study: Study, place: str) -> None:
+    if bool(study.models) == bool(study.variants):
+        raise InputError(f"{place}: expected either models or variants; found both or neither")
+    for number in study.models:
+        check_choice(f"model in {place}:", number, paper.MODELS)
+    for name in filter(None, [study.reference, *study.only_first_seed]):
+        check_choice(f"variant in {place}:", name, study.variants)
+    if study.folds and study.models:
+        raise InputError(f"{place}: folds are for variants; found models")
+    groups = [study.parameters, study.pretrained, study.scratch, study.identity]
+    for values in [*groups, *study.variants.values(), *study.settings.values()]:
+        check_names(values)
+    if not re.fullmatch("[A-Za-z0-9_]+", study.name):
+        raise InputError(f"{place}: expected a name of letters, digits and _, found {study.name!r}")

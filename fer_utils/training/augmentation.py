@@ -1,0 +1,162 @@
+"""From uint8 squares to network input: the paper's random crop and flip, or stronger changes.
+
+Each image's change is a function of its own seed alone, so an epoch is the same whoever loads it.
+Squares are larger than the network sees: by default a seventh, as 256 stands to 224 in the paper.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fer_utils.core import RunParameters
+from fer_utils.datasets import Draws
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB, of values from 0 to 1
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_ATTEMPTS = 10  # torchvision's: crops drawn before the largest possible one is taken
+_RATIO = (3 / 4, 4 / 3)  # of a crop's width to its height; the paper is silent on it
+
+# Strong augmentation, each drawn evenly within its range.
+ROTATION = 30.0  # degrees, either way
+SHIFT, ZOOM, SHEAR = 0.1, 0.2, 0.2  # shares of the image's side, of its scale, of its height
+JITTER = 0.3  # brightness and contrast are multiplied by 1 ± this
+ERASED, ERASED_SIDE = 0.5, (0.1, 0.4)  # share of images that lose a rectangle; its sides
+
+
+def square_side(params: RunParameters) -> int:
+    """Side of the squares that images are stored as, in pixels.
+
+    >>> from fer_utils.core import parameters
+    >>> square_side(parameters({"image_size": 224}))
+    256
+    """
+    return round(params.image_size / params.crop_pct)
+
+
+def normalize(pixels: Tensor) -> Tensor:
+    """(N, 1 or 3, H, W), 0–255 → float32 (N, 3, H, W), ImageNet-normalised; grey thrice."""
+    std = pixels.new_tensor(IMAGENET_STD, dtype=torch.float64).view(3, 1, 1)
+    mean = pixels.new_tensor(IMAGENET_MEAN, dtype=torch.float64).view(3, 1, 1)
+    return pixels * (1 / (255 * std)).float() + (-mean / std).float()
+
+
+def evaluation_input(squares: Tensor, size: int) -> Tensor:
+    """The evaluation transform of validation and test: the centre of each square, normalised.
+
+    Args:
+        squares: uint8 (N, C, S, S), C = 1 or 3.
+        size: side of the result.
+
+    Returns:
+        float32 (N, 3, size, size).
+    """
+    start = round((squares.shape[-1] - size) / 2)
+    return normalize(squares[..., start : start + size, start : start + size])
+
+
+def training_input(squares: Tensor, seeds: Tensor, params: RunParameters) -> Tensor:
+    """Randomly changed images of a training batch, as `params.augmentation` asks.
+
+    Args:
+        squares: uint8 (N, C, S, S), C = 1 or 3.
+        seeds: int64 (N,), one an image.
+        params: `image_size`, `augmentation`, `crop_scale_min`.
+
+    Returns:
+        float32 (N, 3, size, size).
+    """
+    if params.augmentation == "strong":
+        return normalize(change(squares, seeds, params.image_size))
+    return normalize(crop(squares, seeds, params.image_size, (params.crop_scale_min, 1.0)))
+
+
+def crop(squares: Tensor, seeds: Tensor, size: int, scale=(0.7, 1.0)) -> Tensor:
+    """Random crops resized to `size`, half of them flipped (Sec. 4.3): uint8 (N, C, size, size).
+
+    Distributed as torchvision's `RandomResizedCrop` and `RandomHorizontalFlip`.
+    """
+    boxes = crop_boxes(seeds.cpu().numpy(), squares.shape[-1], scale)
+    crops = []
+    for image, (top, left, height, width, flip) in zip(squares, boxes.tolist(), strict=True):
+        part = image[None, :, top : top + height, left : left + width]
+        if (height, width) != (size, size):
+            part = _resize(part, size)
+        crops.append(part.flip(-1) if flip else part)
+    return torch.cat(crops)
+
+
+def _resize(image: Tensor, size: int) -> Tensor:
+    if image.device.type == "cpu":
+        # Contiguous by pixel: torch then resizes uint8 in integers, several times as fast.
+        image = image.contiguous(memory_format=torch.channels_last)
+        return F.interpolate(image, (size, size), mode="bilinear", antialias=True)
+    image = F.interpolate(image.float(), (size, size), mode="bilinear", antialias=True)
+    return image.round_().clamp_(0, 255).byte()
+
+
+def crop_boxes(seeds: np.ndarray, side: int, scale: tuple[float, float]) -> np.ndarray:
+    """int64 (N, 5): top, left, height, width of crops in squares of `side`, and 1 for a flip."""
+    seeds = np.asarray(seeds, dtype=np.uint64)
+    tries = np.arange(_ATTEMPTS, dtype=np.uint64)
+    sizes = Draws(0, "crop size", seeds[:, None] * np.uint64(_ATTEMPTS) + tries)  # (N, A)
+    area = side**2 * sizes.uniform("area", *scale)
+    aspect = np.exp(sizes.uniform("aspect", *np.log(_RATIO)))
+    height, width = np.rint(np.sqrt(area / aspect)), np.rint(np.sqrt(area * aspect))
+    fits = (width > 0) & (width <= side) & (height > 0) & (height <= side)
+    taken, found = (np.arange(len(fits)), fits.argmax(axis=1)), fits.any(axis=1)
+    height, width = np.where(found, height[taken], side), np.where(found, width[taken], side)
+    places = Draws(0, "crop place", seeds)
+    top, left = (
+        np.where(found, np.floor(places.uniform(name) * (side - length + 1)), (side - length) // 2)
+        for name, length in (("top", height), ("left", width))
+    )
+    flip = places.chance("flip", 0.5)
+    return np.stack([top, left, height, width, flip], axis=1).astype(np.int64)
+
+
+def change(squares: Tensor, seeds: Tensor, size: int) -> Tensor:
+    """Rotate, shift, zoom, shear, flip, brighten and erase: float32 (N, C, size, size).
+
+    Values stay in 0–255; what turns in from outside repeats the border; what is erased is mid-grey.
+    """
+    draws = Draws(0, "strong augmentation", seeds.cpu().numpy())
+
+    def column(name: str, low: float, high: float) -> Tensor:
+        return torch.from_numpy(draws.uniform(name, low, high)).float().to(squares.device)
+
+    images = squares.float()
+    grid = F.affine_grid(
+        _affine(column, size / squares.shape[-1]), [len(images), 1, size, size], align_corners=False
+    )
+    images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    shape = (-1, 1, 1, 1)
+    contrast = column("contrast", 1 - JITTER, 1 + JITTER).view(shape)
+    brightness = column("brightness", 1 - JITTER, 1 + JITTER).view(shape)
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    images = ((images - mean) * contrast + mean * brightness).clamp_(0, 255)
+    hit = column("erased", 0, 1) < ERASED
+    rows, columns = (_stretch(column, name, size) for name in ("rows", "columns"))
+    erased = hit.view(shape) & rows[:, None, :, None] & columns[:, None, None, :]
+    return images.masked_fill_(erased, 127.5)
+
+
+def _affine(column, share: float) -> Tensor:
+    """(N, 2, 3): where in a square, −1 to 1, the pixels of the result come from."""
+    angle = column("rotation", -ROTATION, ROTATION).deg2rad()
+    zoom = share * column("zoom", 1 - ZOOM, 1 + ZOOM)
+    shear = column("shear", -SHEAR, SHEAR)
+    mirror = torch.where(column("flip", 0, 1) < 0.5, -1.0, 1.0)
+    cos, sin = angle.cos() * zoom, angle.sin() * zoom
+    x = torch.stack([cos * mirror, shear * cos - sin, 2 * column("x", -SHIFT, SHIFT)], dim=1)
+    y = torch.stack([sin * mirror, shear * sin + cos, 2 * column("y", -SHIFT, SHIFT)], dim=1)
+    return torch.stack([x, y], dim=1)
+
+
+def _stretch(column, name: str, size: int) -> Tensor:
+    """bool (N, size): a random stretch of the side for each image."""
+    length = column(f"erased {name}", *ERASED_SIDE)
+    start = column(f"erased {name} from", 0, 1) * (1 - length)
+    middles = (torch.arange(size, device=length.device) + 0.5) / size
+    return (middles >= start[:, None]) & (middles < (start + length)[:, None])
