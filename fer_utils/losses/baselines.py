@@ -100,8 +100,10 @@ def island_loss(
     """
     require(0 <= island_weight < math.inf, "island_weight ≥ 0", island_weight)
     losses = paper.center_loss(features, targets, centers, "none")
-    pairs = island_weight * _cosine_pairs(centers) / (len(losses) * batch.world_size())
-    return batch.reduce(losses + pairs, torch.ones_like(losses), reduction)
+    units, _ = _directions(centers)
+    pairs = units.sum(dim=0).square().sum() - units.square().sum() + len(units) * (len(units) - 1)
+    share = island_weight * pairs / (len(losses) * batch.world_size())
+    return batch.reduce(losses + share, torch.ones_like(losses), reduction)
 
 
 @torch.no_grad()
@@ -109,18 +111,19 @@ def update_centers_island(
     features: Tensor, targets: Tensor, centers: Tensor, gamma=0.5, island_weight=10.0
 ) -> Tensor:
     """New centres by Cai et al.'s rule: `update_centers_wen`, less γ λ₁ / (2C − 2) · ∂pairs/∂c."""
-    turn = torch.func.grad(_cosine_pairs)(at_least_float32(centers)) / (2 * len(centers) - 2)
     pulled = paper.update_centers_wen(features, targets, at_least_float32(centers), gamma)
-    return (pulled - gamma * island_weight * turn).to(centers.dtype)
+    units, norms = _directions(centers)
+    total = units.sum(dim=0)  # (D,)
+    turn = (total - (total * units).sum(dim=1, keepdim=True) * units) / norms  # ½ ∂pairs/∂c
+    return (pulled - gamma * island_weight / (len(centers) - 1) * turn).to(centers.dtype)
 
 
-def _cosine_pairs(centers: Tensor) -> Tensor:
-    """Σ_j Σ_{l≠j} (cos(c_j, c_l) + 1); a centre at the origin has no direction: cos 0."""
+def _directions(centers: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit vectors (C, D) and norms (C, 1); of a centre at the origin 0 and infinity."""
     centers = at_least_float32(centers)
     norms = centers.norm(dim=1, keepdim=True)
-    units = centers / torch.where(norms > 0, norms, math.inf)
-    pairs = len(centers) * (len(centers) - 1)
-    return units.sum(dim=0).square().sum() - units.square().sum() + pairs
+    norms = torch.where(norms > 0, norms, math.inf)
+    return centers / norms, norms
 
 
 class LDAMLoss(paper.WeightedSoftmaxLoss):

@@ -42,17 +42,17 @@ def compare_paired(targets, a, b, metrics=MAIN, balanced=False, **draws) -> pd.D
         `high`, a two-sided `p_value` (at least 2 / (resamples + 1)), and `by_seed`, the (S,)
         differences, for `seed_interval`.
     """
-    sides = [np.reshape(check_scores(targets, x)[1], (-1, len(targets), 8)) for x in (a, b)]
+    sides = [np.reshape(check_scores(targets, x, True)[1], (-1, len(targets), 8)) for x in (a, b)]
     seeds = len(sides[0])
     if seeds != len(sides[1]):
         raise InputError(f"expected as many seeds of both, found {seeds} and {len(sides[1])}")
-    found, rows = resampled_scores(targets, np.concatenate(sides), metrics, balanced, **draws), {}
+    found, rows = resampled_scores(targets, np.concatenate(sides), metrics, balanced, **draws), []
     for name, values in found.items():
         a, b = values[:seeds], values[seeds:]  # (S, 1 + resamples)
         apart = (b - a).mean(axis=0)
-        row = {"a": a[:, 0].mean(), "b": b[:, 0].mean(), "difference": apart[0]}
-        rows[name] = row | describe_sample(apart[1:]) | {"by_seed": (b - a)[:, 0]}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
+        row = {"metric": name, "a": a[:, 0].mean(), "b": b[:, 0].mean(), "difference": apart[0]}
+        rows.append(row | describe_sample(apart[1:]) | {"by_seed": (b - a)[:, 0]})
+    return pd.DataFrame(rows).set_index("metric")
 
 
 def holm(p_values) -> np.ndarray:

@@ -53,9 +53,10 @@ def fit_temperature(log_probabilities, labels) -> Fitted:
         return -scaled[np.arange(len(labels)), labels].mean()
 
     low, high = np.log(TEMPERATURES)
-    best = minimize_scalar(loss, bounds=(low, high), method="bounded").x
+    found = minimize_scalar(loss, bounds=(low, high), method="bounded").x
+    best = min((low, high, found), key=loss)  # the search never quite reaches an end
     fitted = Fitted(np.exp(best))
-    fitted.bound = bool(min(best - low, high - best) < 0.01)
+    fitted.bound = best in (low, high)
     return fitted
 
 
@@ -88,16 +89,16 @@ def choose_tau(
 
 
 def curve_at_accuracy(curve: pd.DataFrame, accuracy: float) -> float:
-    """Highest macro recall that an `operating_curve` offers at this accuracy or a better one.
+    """Macro recall of an `operating_curve` where, past its best, it falls to this accuracy.
 
-    It is linear between its points; where it is never so accurate, its most accurate one counts.
+    It is linear between its points; an accuracy that it does not reach is read at the nearest end.
     """
     columns = (curve[[name]].to_numpy() for name in ("accuracy", "macro_recall"))
-    return float(_reach(*columns, np.array([accuracy]))[0][0])
+    return float(_read(*columns, np.array([accuracy]))[0][0])
 
 
 def compare_at_equal_accuracy(labels, free, counts, other, taus=TAUS, **draws) -> dict:
-    """Macro recall of a method less that of the free line, softmax and τ, at its accuracy.
+    """Macro recall of a method less that of the free line, softmax and τ, at equal accuracy.
 
     In every sample of images the line is scored anew and read at the method's accuracy there, see
     `curve_at_accuracy`: the interval also holds the doubt of where accuracies are equal.
@@ -109,7 +110,7 @@ def compare_at_equal_accuracy(labels, free, counts, other, taus=TAUS, **draws) -
 
     Returns:
         dict: `accuracy` and `macro_recall` of the method; `tau`, `free_accuracy` and `free` (macro
-        recall) of the line; `reached`: whether the line is so accurate, within 0.3 points;
+        recall) of the line; `equal`: whether the accuracies are, within 0.3 points;
         `difference`, its 95 % interval `low`, `high` and `p_value`.
     """
     line, own = _predict(free, counts, taus), _predict(other, np.ones(NUM_CLASSES), [0])
@@ -120,12 +121,12 @@ def compare_at_equal_accuracy(labels, free, counts, other, taus=TAUS, **draws) -
     parts = []
     for weights in blocks:
         (accuracy,), (recall,) = _score(labels, own, weights)
-        parts.append([accuracy, recall, *_reach(*_score(labels, line, weights), accuracy)])
+        parts.append([accuracy, recall, *_read(*_score(labels, line, weights), accuracy)])
     parts = np.concatenate(parts, axis=1)
     names = ("accuracy", "macro_recall", "free", "tau", "free_accuracy")
     found = dict(zip(names, parts[:, 0].tolist(), strict=True))
     found["tau"] = float(np.interp(found["tau"], np.arange(len(taus)), taus))
-    found["reached"] = found["free_accuracy"] >= found["accuracy"] - EQUAL
+    found["equal"] = abs(found["free_accuracy"] - found["accuracy"]) <= EQUAL
     apart = parts[1] - parts[2]
     return found | {"difference": float(apart[0])} | describe_sample(apart[1:])
 
@@ -147,21 +148,21 @@ def _score(labels, guesses, weights) -> tuple[np.ndarray, np.ndarray]:
     return hits / weights.sum(axis=0), np.mean(recalls, axis=0)
 
 
-def _reach(accuracy, recall, wanted) -> list[np.ndarray]:
-    """Highest recall of curves (T, R) at accuracies ≥ `wanted` (R,); its place; its accuracy."""
-    wanted = np.minimum(wanted, accuracy.max(axis=0))
-    points = np.arange(len(accuracy))[:, None] + 0 * wanted
-    rise = np.diff(accuracy, axis=0)
-    step = (wanted - accuracy[:-1]) / np.where(rise == 0, np.nan, rise)
-    between = recall[:-1] + step * np.diff(recall, axis=0)
-    offers = np.concatenate([
-        np.where(accuracy >= wanted, recall, -1),
-        np.where((step >= 0) & (step <= 1), between, -1),
-    ])  # fmt: skip
-    places = np.concatenate([points, points[:-1] + step])
-    reached = np.concatenate([accuracy, wanted + 0 * rise])
-    best = offers.argmax(axis=0)[None]
-    return [np.take_along_axis(part, best, axis=0)[0] for part in (offers, places, reached)]
+def _read(accuracy, recall, wanted) -> list[np.ndarray]:
+    """Curves (T, R) read where accuracy falls to `wanted` (R,): recall, place in T, accuracy."""
+    wanted, last = np.minimum(wanted, accuracy.max(axis=0)), len(accuracy) - 1
+    points = np.broadcast_to(np.arange(last + 1)[:, None], accuracy.shape)
+    fallen = (points > last - accuracy[::-1].argmax(axis=0)) & (accuracy <= wanted)
+    after = np.where(fallen.any(axis=0), fallen.argmax(axis=0), last)[None]
+
+    def between(curve, step=0.0) -> np.ndarray:
+        low, high = (np.take_along_axis(curve, i, axis=0)[0] for i in (after.clip(1) - 1, after))
+        return low + step * (high - low)
+
+    start, end = between(accuracy), between(accuracy, 1.0)
+    step = (start - wanted) / np.where(start > end, start - end, 1)
+    step = np.where(fallen.any(axis=0), step, 1.0)
+    return [between(curve, step) for curve in (recall, points, accuracy)]
 
 
 def _adjusted(log_probabilities, counts, tau) -> np.ndarray:

@@ -35,9 +35,6 @@ def evaluate(targets, probabilities, absent="exclude", balanced=False) -> dict[s
     Returns:
         dict. `auc_pr` is average precision, which does not interpolate (Davis & Goadrich 2006).
         NaN: AUC with a single true class; kappa, alpha where nothing else is predicted either.
-
-    Raises:
-        InputError: for labels or probabilities that are none, or an absent class under "raise".
     """
     import krippendorff  # here: both take a second, and figures need neither
     from sklearn import metrics as sk
@@ -47,7 +44,7 @@ def evaluate(targets, probabilities, absent="exclude", balanced=False) -> dict[s
     present, weights = np.unique(targets), np.ones((len(targets), 1))
     if absent == "raise" and len(present) < NUM_CLASSES:
         names = ", ".join(np.delete(EXPRESSIONS, present))
-        raise InputError(f"expected images of all classes, found none of {names}")
+        raise InputError(f"expected images of all classes, found none of {names}; exclude them")
     if absent == "restrict":
         probabilities = restrict_answers(targets, probabilities)
     guesses = probabilities.argmax(axis=1)
@@ -168,7 +165,7 @@ def resampled_scores(targets, runs, metrics, balanced=False, **draws) -> dict:
     """Metrics of runs (S, N, 8), (S, 1 + resamples) each: as they are, then in each resample."""
     for name in metrics:
         check_choice("metric", name, METRICS)
-    targets, runs = check_scores(targets, runs)
+    targets, runs = check_scores(targets, runs, seeds=True)
     runs = runs.reshape(-1, len(targets), NUM_CLASSES)
     kinds = np.arange(len(targets))
     if OF_PROBABILITIES.isdisjoint(metrics):
@@ -216,17 +213,17 @@ def weighted_scores(targets, probabilities, weights, metrics, balanced=False) ->
     return {name: found[name] for name in metrics}
 
 
-def check_scores(targets, probabilities) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (N,) and float64 probabilities (N, 8) or (S, N, 8); `InputError` unless they are."""
+def check_scores(targets, probabilities, seeds=False) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (N,) and probabilities (N, 8), with `seeds` also (S, N, 8), as int64 and float64."""
     targets, probabilities = check_labels(targets), np.asarray(probabilities, dtype=float)
-    if probabilities.shape[-2:] != (len(targets), NUM_CLASSES):
-        expected = f"({len(targets)}, {NUM_CLASSES})"
+    expected, axes = (len(targets), NUM_CLASSES), (2, 3) if seeds else (2,)
+    if probabilities.shape[-2:] != expected or probabilities.ndim not in axes:
         raise InputError(f"expected probabilities of {expected}, found {probabilities.shape}")
     sums = probabilities.sum(axis=-1)
     wrong = ~((np.abs(sums - 1) <= 1e-3) & (probabilities >= 0).all(axis=-1))
     if wrong.any():
         found = f"{wrong.sum()} of {wrong.size} that do not (one sums to {sums[wrong][0]:.4g})"
-        raise InputError(f"expected rows of probabilities that sum to 1, found {found}; softmax?")
+        raise InputError(f"expected rows of probabilities that sum to 1, found {found}")
     return targets, probabilities
 
 

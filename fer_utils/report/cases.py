@@ -1,6 +1,6 @@
 """What a study compares: models or variants, each with the predictions of all its runs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,7 @@ from fer_utils import metrics
 from fer_utils.core import EXPRESSIONS, LOG_PROBABILITIES, InputError, paper
 
 NAMES = paper.LOSSES | paper.BASELINES
+KEYS = ("run", "variant")
 SHOWN = ("accuracy", "macro_recall", "recall_disgust", "recall_contempt")
 
 
@@ -27,6 +28,11 @@ class Case:
     counts: np.ndarray = field(repr=False)  # (N, 8) training images of the image's network
     taus: dict = field(repr=False)  # run → τ of its own validation images; empty without any
     by_image: dict = field(repr=False)  # "tau", "temperature" of validation, (S, N, 1) each
+
+    @property
+    def base(self) -> str:
+        """The paper's network that it stands for; "" for a variant."""
+        return paper.MODELS[self.model].base if self.model else ""
 
     @property
     def seeds(self) -> list[int]:
@@ -61,6 +67,18 @@ def _log_p(rows: pd.DataFrame) -> np.ndarray:
     return rows[list(LOG_PROBABILITIES)].to_numpy(np.float64)
 
 
+def join_runs(sets: list):
+    """Several `studies.RunSet`s as one, their runs and variants named after the study."""
+    tables = {name: [] for name in ("runs", "history", "counts", "predictions")}
+    for one in sets:
+        for name, parts in tables.items():
+            part = getattr(one, name)
+            part = part.merge(one.runs[["run"]], how="cross") if name == "counts" else part
+            named = {key: one.name.split("/")[0] + "/" + part[key] for key in part if key in KEYS}
+            parts.append(part.assign(**named))
+    return replace(sets[0], **{name: pd.concat(parts) for name, parts in tables.items()})
+
+
 def read_cases(results) -> list[Case]:
     """The cases of a `studies.RunSet`, in its order, the paper's pre-trained models first.
 
@@ -86,11 +104,9 @@ def read_cases(results) -> list[Case]:
     for first, *others in panels(cases).values():
         for case in others:
             if not first.images.equals(case.images):
-                found = f"{len(first.images):,} and {len(case.images):,}, or others"
-                raise InputError(
-                    f"expected {first.name} and {case.name} to be scored on the same images, "
-                    f"found {found}; name runs of one split"
-                )
+                both = f"the images of {first.name} and {case.name}"
+                found = f"{len(first.images):,} and {len(case.images):,} that differ"
+                raise InputError(f"expected {both} to be the same, found {found}; name one split")
     return cases
 
 
@@ -125,7 +141,7 @@ def _case(runs: pd.DataFrame, rows: pd.DataFrame, counts: pd.DataFrame) -> Case:
 def _counts(counts: pd.DataFrame, run: dict) -> np.ndarray:
     """Training images of each class, from the rows of `counts` that are about a run."""
     own = counts[counts["split"] == "train"]
-    for name in [name for name in ("setting", "fold") if name in own and name in run]:
+    for name in [name for name in ("setting", "fold", "run") if name in own and name in run]:
         own = own[own[name].fillna("") == run[name]]
     return own.set_index("expression")["images"].reindex(EXPRESSIONS, fill_value=0).to_numpy()
 

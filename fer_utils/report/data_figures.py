@@ -32,7 +32,7 @@ def plot_class_counts(counts, ax: Axes) -> Axes:
 
 
 @style.applied()
-def figure_class_counts(counts: pd.DataFrame, split: str = "train", published: bool = False):
+def figure_class_counts(counts: pd.DataFrame, split="train", published=False) -> Figure:
     """Class counts of one split, from `split`, `expression`, `images`, maybe beside the paper's."""
     check_choice("split", split, counts["split"].unique())
     rows = counts[counts["split"] == split].groupby("expression")["images"].max()
@@ -50,9 +50,8 @@ def figure_samples(images, labels, per_class: int = 4) -> Figure:
     """Sample images, uint8 (N, H, W, 3) or (N, H, W), a column a class (Fig. 2)."""
     figure = style.new_figure(style.PAGE, style.PAGE / NUM_CLASSES * per_class + 0.25)
     ax = figure.subplots()
-    places = [(turn, label) for label, turn in _turns(labels)]
-    sheet = _show(images, places, (per_class, NUM_CLASSES), ax)
-    ax.set_xticks((np.arange(NUM_CLASSES) + 0.49) * sheet.shape[1] / NUM_CLASSES, EXPRESSIONS)
+    middles = _show_groups(images, labels, range(NUM_CLASSES), per_class, ax, columns=True)
+    ax.set_xticks(middles, EXPRESSIONS)
     ax.tick_params(axis="x", labeltop=True, labelbottom=False, labelsize=8, pad=1)
     return figure
 
@@ -60,29 +59,29 @@ def figure_samples(images, labels, per_class: int = 4) -> Figure:
 @style.applied()
 def figure_identities(images, subjects, per_person: int = 8) -> Figure:
     """Sample people, a row each, in the order of their first image (Fig. 4)."""
-    rows, people = pd.factorize(np.asarray(subjects))
+    people = list(dict.fromkeys(np.asarray(subjects).tolist()))
     names = 0.1 + 0.065 * max(len(str(person)) for person in people)  # inches
     figure = style.new_figure(style.PAGE, (style.PAGE - names) / per_person * len(people) + 0.05)
     ax = figure.subplots()
-    sheet = _show(images, _turns(rows), (len(people), per_person), ax)
-    ax.set_yticks((np.arange(len(people)) + 0.49) * len(sheet) / len(people), map(str, people))
+    middles = _show_groups(images, subjects, people, per_person, ax, columns=False)
+    ax.set_yticks(middles, map(str, people))
     return figure
 
 
-def _turns(groups) -> list[tuple[int, int]]:
-    """Group, and which of its group each member is."""
-    groups = pd.Series(np.asarray(groups, dtype=int))
-    return list(zip(groups, groups.groupby(groups).cumcount(), strict=True))
-
-
-def _show(images, places, shape: tuple[int, int], ax: Axes) -> np.ndarray:
-    images = check_images(images, len(places))
+def _show_groups(images, groups, order, most: int, ax: Axes, columns: bool) -> np.ndarray:
+    """Show the first images of each group as a column or row; returns the groups' middles."""
+    images, groups, places, shown = check_images(images, len(groups)), np.asarray(groups), [], []
+    for place, group in enumerate(order):
+        own = np.flatnonzero(groups == group)[:most]
+        places += [(turn, place) if columns else (place, turn) for turn in range(len(own))]
+        shown += own.tolist()
     gap = max(1, images.shape[2] // 24)
-    sheet = tile(images, places, shape, gap, gap)
+    shape = (most, len(order)) if columns else (len(order), most)
+    sheet = tile(images[shown], places, shape, gap, gap)
     ax.imshow(sheet)
     ax.set(xticks=[], yticks=[])
     style.hide_frame(ax)
-    return sheet
+    return (np.arange(len(order)) + 0.49) * sheet.shape[columns] / len(order)
 
 
 def check_images(images, texts: int) -> np.ndarray:
@@ -97,17 +96,13 @@ def check_images(images, texts: int) -> np.ndarray:
 
 
 def tile(images, places, shape: tuple[int, int], right: int, below: int) -> np.ndarray:
-    """One white picture of `shape` (rows, columns) with images at their (row, column) places.
-
-    Pixels are left free at the `right` of each and `below`; what is placed outside is left out.
-    """
+    """One white picture of `shape` (rows, columns) with images at their (row, column) places."""
     (height, width), (rows, columns) = images.shape[1:3], shape
     step_y, step_x = height + below, width + right
-    sheet = np.full((rows * step_y, columns * step_x, 3), 255, np.uint8)
+    sheet = np.full((rows * step_y, columns * step_x - right, 3), 255, np.uint8)
     for image, (row, column) in zip(images, places, strict=True):
-        if row < rows and column < columns:
-            sheet[row * step_y :, column * step_x :][:height, :width] = image
-    return sheet[:, : columns * step_x - right]
+        sheet[row * step_y :, column * step_x :][:height, :width] = image
+    return sheet
 
 
 def plot_weights(counts, ax: Axes) -> Axes:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fer_utils import datasets, metrics
-from fer_utils.core import EXPRESSIONS, Run, paper
+from fer_utils.core import EXPRESSIONS, Run, atomic_write, paper
 from fer_utils.report.cases import NAMES
 from fer_utils.report.page import format_interval, percent, render, to_markdown
 
@@ -20,7 +20,6 @@ def model_card(run: Run) -> str:
         InputError: for a run that has not finished.
     """
     measured, params = run.read_json("metrics.json"), run.params
-    built = run.read_json("architecture.json")
     manifest = datasets.read_manifest(run.require("manifest.parquet"))
     people, drawn = params.target == "subject", params.dataset == "synthetic"
     split = "validation" if people else params.evaluation
@@ -31,22 +30,27 @@ def model_card(run: Run) -> str:
         classes=EXPRESSIONS,
         people=people,
         drawn=drawn,
-        noise=f"{percent(manifest.attrs.get('label_noise', 0))} %" if drawn else "Some",
-        built=built,
+        noise=percent(manifest.attrs.get("label_noise", 0)),
+        built=run.read_json("architecture.json"),
         made=run.read_json("environment.json"),
         params=params,
         measured=measured,
         split=split,
         images=f"{(manifest['split'] == split).sum():,}",
-        parameters=sum(stage["parameters"] for stage in built["stages"]),
-        trained=sum(s["parameters"] for s in built["stages"] if not s["frozen"]),
-        weights=Path(params.weights).name,  # the name alone: a path is nobody's business
         loss=NAMES[params.loss],
         dataset="drawn faces (synthetic)" if drawn else params.dataset,
         counts=to_markdown(_counts(manifest, people)),
         scores=scores,
         recalls=recalls,
     )
+
+
+def write_model_card(run: Run, folder: Path | str | None = None) -> Path:
+    """Write `MODEL_CARD.md` to `folder`, by default `export/` of the run."""
+    path, text = Path(folder or run.path("export")) / "MODEL_CARD.md", model_card(run)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
 
 
 def _counts(manifest: pd.DataFrame, people: bool) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """A study's page, `figures/<study>/README.md`, gathered as its tables and figures are made."""
 
-import base64
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,11 +32,7 @@ def percent(value: float, digits: int = 1, signed: bool = False) -> str:
 
 
 def format_interval(value: float, low: float, high: float, digits=1, signed=False) -> str:
-    """A fraction with its interval, in per cent or points.
-
-    >>> format_interval(0.5, 0.412, 0.588), format_interval(-0.004, -0.01, 0.01, signed=True)
-    ('50.0 [41.2, 58.8]', '−0.4 [−1.0, +1.0]')
-    """
+    """A fraction with its interval, in per cent or points: "50.0 [41.2, 58.8]"."""
     text, *ends = (percent(number, digits, signed) for number in (value, low, high))
     return f"{text} [{', '.join(ends)}]" if ends[0] != "–" else text
 
@@ -63,25 +58,22 @@ class Part:
     picture: Path | None = None
     folded: bool = False  # the page shows the title alone until it is clicked
 
-    def _repr_markdown_(self) -> str:
-        body = self.table
+    def _ipython_display_(self) -> None:
+        from IPython.display import Image, Markdown, display  # here: nothing else needs it
+
+        display(Markdown(f"**{self.title}**\n\n{self.table}"))
         if self.picture:
-            png = base64.b64encode(self.picture.read_bytes()).decode()
-            body = f"![{self.title}](data:image/png;base64,{png})"
-        return f"**{self.title}**\n\n{body}\n\n{self.caption}"
+            display(Image(self.picture, retina=True))
+        display(Markdown(self.caption))
 
 
 class StudyPage:
-    """Writes `folder`: figures as PNG and PDF, tables as CSV, and the page of them all.
-
-    Attributes:
-        verdict: the sentence under the title.
-        protocol: the lines at the end.
-    """
+    """Writes `folder`: figures as PNG and PDF, tables as CSV, and the page of them all."""
 
     def __init__(self, folder: Path | str, title: str):
         self.folder, self.title = Path(folder), title
-        self.verdict, self.protocol = "", []
+        self.verdict, self.protocol = "", []  # the sentence under the title, lines at the end
+        self.learned = ""  # what the notebook concludes
         self.sections: dict[str, list[Part]] = {"": []}
 
     def section(self, heading: str) -> None:

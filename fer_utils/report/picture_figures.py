@@ -55,10 +55,7 @@ def figure_gallery(images, captions, title: str = "", columns: int = 8) -> Figur
 
 
 def overlay(image, heatmap) -> np.ndarray:
-    """A Grad-CAM heatmap (H, W), 0–1, over its image in grey: uint8 (H, W, 3).
-
-    White pixels surround what is at least half of its strongest, for readers without colour.
-    """
+    """A Grad-CAM heatmap (H, W), 0–1, over its image in grey; white surrounds its stronger half."""
     image, heatmap = np.asarray(image), np.asarray(heatmap, dtype=float)
     if heatmap.shape != image.shape[:2] or not (heatmap.min() >= 0 and heatmap.max() <= 1):
         raise InputError(
@@ -85,13 +82,7 @@ def figure_overlays(images, heatmaps, captions, columns: int = 8) -> Figure:
 
 
 def plot_boxes(image, boxes, ax: Axes, names=None, chosen: int | None = None) -> Axes:
-    """A picture (H, W, 3) with its faces framed and named.
-
-    Args:
-        boxes: (N, 4) x, y, width, height in the picture's pixels.
-        names: N texts; default 1 … N.
-        chosen: index of the face with a thick frame.
-    """
+    """A picture with its faces framed and named; boxes (N, 4) are x, y, width, height."""
     height, width = image.shape[:2]
     plot_picture(image, ax)
     names = range(1, len(boxes) + 1) if names is None else names
@@ -122,12 +113,7 @@ def plot_probabilities(probabilities, ax: Axes) -> Axes:
 
 @style.applied()
 def figure_cards(crops, probabilities, titles, heatmaps=None, columns: int = 3) -> Figure:
-    """Recognised faces as cards: what the network saw, maybe its heatmap, and its probabilities.
-
-    Args:
-        crops: N uint8 images (S, S, 3), at least one; `probabilities`: (N, 8); `titles`: N texts.
-        heatmaps: N arrays (S, S), 0–1, or None.
-    """
+    """Recognised faces as cards: crops (S, S, 3), maybe heatmaps (S, S), probabilities (N, 8)."""
     check_images(crops, len(titles))
     columns = min(columns, len(crops))
     rows, pictures = math.ceil(len(crops) / columns), 1 if heatmaps is None else 2

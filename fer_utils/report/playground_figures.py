@@ -15,15 +15,14 @@ PALENESS = 0.82  # of these regions
 MOST = 6  # traces side by side
 
 
-def plot_embedding(trace, ax: Axes) -> Axes:
+def plot_embedding(trace: Mapping, ax: Axes) -> Axes:
     """Pale decision regions, training images as dots, centres as diamonds at the end of their path.
 
     Args:
-        trace: mapping or dataclass: `features` (N, 2), `targets` (N,), `path` (T + 1, C, 2) of the
-            centres (no rows without centres) from row `start` on, `output_weight` (C, 2),
-            `output_bias` (C,), `names`. A centre far outside the features is out of view.
+        trace: `features` (N, 2), `targets` (N,), `path` (T + 1, C, 2) of the centres (no rows
+            without centres) from row `start` on, `output_weight` (C, 2), `output_bias` (C,),
+            `names`. A centre far outside the features is out of view.
     """
-    trace = _fields(trace)
     colors, (low, high) = _colors(trace["names"]), _window(trace)
     rgb = np.array([to_rgb(color) for color in colors])
     x, y = (np.linspace(low[axis], high[axis], REGION_PIXELS) for axis in (0, 1))
@@ -46,28 +45,13 @@ def plot_embedding(trace, ax: Axes) -> Axes:
     return ax
 
 
-def plot_recall(trace, ax: Axes) -> Axes:
-    """Recall of every class on the balanced test images; beside its name its training images."""
-    trace = _fields(trace)
-    counts = np.bincount(trace["targets"], minlength=len(trace["names"]))
-    names = [f"{name} ({count})" for name, count in zip(trace["names"], counts, strict=True)]
-    bars = ax.barh(names, 100 * trace["recall"], height=0.7, color=_colors(trace["names"]))
-    ax.bar_label(bars, fmt="{:.0f}", fontsize=6, padding=1.5)
-    ax.invert_yaxis()
-    ax.set(xlim=(0, 125), xticks=(0, 50, 100))
-    ax.set_title(f"mean recall {100 * np.mean(trace['recall']):.0f} %", fontsize=7)
-    ax.tick_params(axis="y", length=0)
-    ax.tick_params(labelsize=6, pad=1.5)
-    ax.grid(False, axis="y")
-    return ax
-
-
 @style.applied()
 def figure_playground(traces: Mapping, text: str = "") -> Figure:
-    """A column a trace, title → trace, its embedding above its recall; `text` above all."""
+    """A column a trace (mapping or dataclass) by title, embedding above recall, under a `text`."""
     if not 1 <= len(traces) <= MOST:
         raise InputError(f"expected 1 to {MOST} traces, a column each; found {len(traces)}")
-    names = _fields(next(iter(traces.values())))["names"]
+    traces = {t: one if isinstance(one, Mapping) else vars(one) for t, one in traces.items()}
+    names = next(iter(traces.values()))["names"]
     bars, width, height = 0.13 * len(names), style.PAGE, 2.6 + 0.13 * len(names)  # inches
     figure = style.new_figure(width, height, "none")  # sliders redraw it
     left = (0.42 + 0.045 * max(map(len, names))) / width  # for the names beside the bars
@@ -78,10 +62,14 @@ def figure_playground(traces: Mapping, text: str = "") -> Figure:
         above = figure.add_axes((x, middle, across, 1 - middle - 0.4 / height))
         below = figure.add_axes((x, bottom, across, bars / height))
         plot_embedding(trace, above).set_title(title, fontsize=7)
-        plot_recall(trace, below)
-        if column:
-            below.set_yticks([])
-        else:
+        counts = np.bincount(trace["targets"], minlength=len(names))
+        bars_of = below.barh(range(len(names)), 100 * trace["recall"], color=_colors(names))
+        below.bar_label(bars_of, fmt="{:.0f}", fontsize=6, padding=1.5)
+        below.set(xlim=(0, 125), xticks=(0, 50, 100), ylim=(len(names) - 0.4, -0.6), yticks=[])
+        below.set_title(f"mean recall {100 * np.mean(trace['recall']):.0f} %", fontsize=7)
+        below.tick_params(length=0, labelsize=6, pad=1.5)
+        if not column:
+            below.set_yticks(range(len(names)), map("{} ({})".format, names, counts))
             below.set_xlabel("recall on the test images (%)", fontsize=7, x=0, ha="left")
     figure.suptitle(text, x=0.01, y=0.995, ha="left")
     return figure
@@ -90,10 +78,6 @@ def figure_playground(traces: Mapping, text: str = "") -> Figure:
 def _colors(names) -> list[str]:
     """The expressions' own colours, or any others in turn."""
     return [COLORS.get(name, style.OTHER_COLORS[turn % 6]) for turn, name in enumerate(names)]
-
-
-def _fields(trace) -> Mapping:
-    return trace if isinstance(trace, Mapping) else vars(trace)
 
 
 def _window(trace: Mapping) -> tuple[np.ndarray, np.ndarray]:

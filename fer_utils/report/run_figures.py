@@ -1,6 +1,5 @@
 """One run as it trains and as it is evaluated."""
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -40,25 +39,19 @@ def figure_training(history: pd.DataFrame, epochs: int, title: str = "") -> Figu
     figure.subplots_adjust(**margins, top=1 - 0.1 / rows, wspace=0.28, hspace=0.28)
     axes = figure.subplots(rows, columns, squeeze=False).flat
     for label, ax in zip(labels, axes, strict=False):
-        plot_history(history, label, ax).set_xlim(0.8, epochs + 0.2)
+        scale = 100 if "(%)" in label else 1
+        for turn, (column, name) in enumerate(CURVES[label].items()):
+            look = {"linestyle": ("-", "--", "-.", ":")[turn % 4], "marker": "o", "markersize": 3}
+            if label == RECALL:
+                look |= {"color": COLORS[name], "marker": style.CLASS_MARKERS[turn]}
+            if column in history and history[column].notna().any():
+                ax.plot(history["epoch"], scale * history[column], label=name, **look)
+        ax.set(xlabel="epoch", ylabel=label, xlim=(0.8, epochs + 0.2))
+        ax.set_ylim(0, 103 if label == RECALL else None)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        ax.legend(**ASIDE if label == RECALL else {})
     figure.suptitle(title, x=0.01, y=0.995, ha="left")
     return figure
-
-
-def plot_history(history: pd.DataFrame, label: str, ax: Axes) -> Axes:
-    """The curves of `CURVES[label]` that a run's `history` has, over its epochs."""
-    recall, scale = label == RECALL, 100 if "(%)" in label else 1
-    for turn, (column, name) in enumerate(CURVES[label].items()):
-        if column not in history or history[column].isna().all():
-            continue
-        look = {"linestyle": ("-", "--", "-.", ":")[turn % 4], "color": f"C{turn}", "marker": "o"}
-        if recall:
-            look = {"color": COLORS[name], "marker": style.CLASS_MARKERS[turn]}
-        ax.plot(history["epoch"], scale * history[column], markersize=3, label=name, **look)
-    ax.set(xlabel="epoch", ylabel=label, ylim=(0, 103 if recall else None))
-    ax.legend(**ASIDE if recall else {})
-    return ax
 
 
 def plot_confusion(confusion, ax: Axes, percent=True, supports=None, published=None) -> Axes:
@@ -92,15 +85,11 @@ def plot_confusion(confusion, ax: Axes, percent=True, supports=None, published=N
 @style.applied()
 def figure_confusions(panels: Mapping, percent: bool = True) -> Figure:
     """Confusion matrices, two in a row: title → matrix, or (matrix, supports, published)."""
-    columns, rows = min(len(panels), 2), math.ceil(len(panels) / 2)
-    figure = style.new_figure(style.PAGE / 2 * columns, 3.45 * rows)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for (title, panel), ax in zip(panels.items(), axes, strict=False):
+    figure, axes = style.new_panels(len(panels), 3.4, style.PAGE / 2)
+    for (title, panel), ax in zip(panels.items(), axes, strict=True):
         matrix, *more = panel if isinstance(panel, tuple) else (panel,)
         plot_confusion(matrix, ax, percent, *more)
         ax.set_title(title, fontsize=7, x=-0.3)  # over the class names
-    for ax in axes[len(panels) :]:
-        ax.remove()
     return figure
 
 
@@ -133,32 +122,26 @@ def figure_class_curves(targets, probabilities) -> Figure:
 
 
 def plot_reliability(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Accuracy against confidence, of `metrics.reliability`, over bars for the share of images.
-
-    Where the line runs below the diagonal, too much is claimed.
-    """
+    """Accuracy against confidence, of `metrics.reliability`; what lies low claims too much."""
     seen, images = table[table["count"] > 0], table["count"].sum()
-    x, y = 100 * seen["confidence"], 100 * seen["accuracy"]
-    width, height = 100 * (seen["right"] - seen["left"]), 100 * seen["count"] / images
-    bars = {"color": "#DDDDDD", "edgecolor": "white", "label": "share of the images"}
-    ax.bar(100 * seen["left"], height, width, align="edge", **bars)
+    x, y, share = (
+        100 * part for part in (seen["confidence"], seen["accuracy"], seen["count"] / images)
+    )
+    ax.bar(x, share, 4, color="#DDDDDD", label="share of the images")
     ax.plot([0, 100], [0, 100], label="calibrated", **DOTTED)
     ax.plot(x, y, "o-", color=style.BLUE, markersize=3.5, label="this run, 95 % interval")
     ax.vlines(x, 100 * seen["low"], 100 * seen["high"], color=style.BLUE, linewidth=0.9)
     ax.fill_between(x, x, y, color=style.ORANGE, alpha=0.25, linewidth=0)
-    error = (height * (seen["confidence"] - seen["accuracy"]).abs()).sum()
+    error = 100 * metrics.calibration_error(table)
     ax.set_title(f"expected calibration error {error:.1f} points, {images:,.0f} images", fontsize=7)
-    ax.set(xlim=(0, 100), ylim=(0, 102), ylabel="predicted right (%)")
+    ax.set(xlim=(0, 102), ylim=(0, 102), ylabel="predicted right (%)")
     ax.set_xlabel("confidence: probability of the predicted class (%)")
     ax.legend(loc="upper left")
     return ax
 
 
 def plot_plane(points, labels, ax: Axes, centers=None, name: str = "t-SNE") -> Axes:
-    """An embedding laid out in a plane by `name`: points (N, 2), labels (N,), rare classes on top.
-
-    Learned `centers` (8, 2) are ringed; one outside the cloud is out of view.
-    """
+    """An embedding (N, 2) of images by label, laid out by `name`; learned `centers` are ringed."""
     points, labels = np.asarray(points), np.asarray(labels)
     counts, handles = np.bincount(labels, minlength=NUM_CLASSES), {}
     for label in np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]:
@@ -191,11 +174,9 @@ def plot_distances(distances, ax: Axes) -> Axes:
 
 
 def plot_roc(similarities, same, ax: Axes, baseline=None) -> Axes:
-    """True against false accept rate of pairs of faces, from one false accept on.
+    """True against false accept rate of P pairs of faces, `same` or not, from one false accept on.
 
-    Args:
-        similarities: (P,); `same`: (P,) bool, True for a pair of one person.
-        baseline: (P,) similarities of the same pairs that need no network, or None.
+    The `baseline`'s similarities need no network.
     """
     lowest = 1 / np.sum(~np.asarray(same, dtype=bool))
     chance = np.geomspace(lowest, 1, 50)

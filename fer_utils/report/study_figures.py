@@ -1,4 +1,4 @@
-"""A study in pictures: the verdict, differences with their intervals, curves over the epochs."""
+"""A study in pictures: verdict, differences with their intervals, learning curves, network."""
 
 import math
 from collections.abc import Mapping
@@ -8,13 +8,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
 
-from fer_utils.core import NUM_CLASSES
+from fer_utils.core import NUM_CLASSES, check_choice, paper
 from fer_utils.report import style
 from fer_utils.report.cases import NAMES
 
-NEAR_CHANCE = 1 / NUM_CLASSES + 0.03
 RING = {"color": "black", "marker": "o", "markersize": 6, "markerfacecolor": "none"}
 LABELS = {
     "train_loss": "training loss",
@@ -25,6 +25,11 @@ LABELS = {
     "center_movement": "movement of the centres",
 }
 LEARNING, EMBEDDING = list(LABELS)[:3], list(LABELS)[3:]
+
+# Fig. 1: inches of a page-wide figure, and its colours.
+HEIGHT, GAP, IMAGE, LOSS, MIDDLE, LOW, BLOCK = 2.3, 0.17, 0.6, 0.95, 1.2, 0.3, 0.9
+BLOCK_COLORS = {"frozen": "#CFE3F3", "trained": "#FBE0C3", "plain": "#F2F2F2"}
+EDGE, SMALL = "#333333", 6.2
 
 
 def looks(names: Mapping[str, str]) -> dict[str, dict]:
@@ -39,24 +44,23 @@ def looks(names: Mapping[str, str]) -> dict[str, dict]:
     return found
 
 
-def plot_tradeoff(scores: pd.DataFrame, ax: Axes, curve=None, styles: Mapping | None = None):
+def plot_tradeoff(scores: pd.DataFrame, curve: pd.DataFrame, ax: Axes, styles=None) -> Axes:
     """Accuracy against macro recall: the free line with its band, every loss with its intervals.
 
     Args:
-        scores: one panel's rows of `score_table`; `curve`: of `operating_curve`, or None.
+        scores, curve: one panel's rows of `score_table` and `operating_curves`.
         styles: of `looks`.
     """
     styles = styles or looks(dict(zip(scores["name"], scores["loss"], strict=True)))
     small = {"textcoords": "offset points", "fontsize": 6.5}
-    if curve is not None:
-        x, y = 100 * curve["accuracy"], 100 * curve["macro_recall"]
-        band = {"color": style.GREY, "alpha": 0.2, "linewidth": 0}
-        ax.fill_between(x, 100 * curve["low"], 100 * curve["high"], **band)
-        ax.plot(x, y, color=style.GREY, label="softmax adjusted by τ, no training", zorder=2)
-        for place in np.flatnonzero(np.isclose(curve["tau"] % 0.5, 0)):
-            ax.plot(x[place], y[place], "|", color="black", markersize=6, zorder=2.5)
-            text = f"τ = {curve['tau'][place]:g}"
-            ax.annotate(text, (x[place], y[place]), (4, 5), **small)
+    line = 100 * curve[["accuracy", "macro_recall", "low", "high"]].T.to_numpy()
+    ax.fill_between(line[0], *line[2:], color=style.GREY, alpha=0.2, linewidth=0)
+    label = "softmax adjusted by τ, no training"
+    ax.plot(*line[:2], color=style.GREY, label=label if len(curve) else None, zorder=2)
+    for tau, *point in zip(curve["tau"], *line[:2], strict=True):
+        if np.isclose(tau % 0.5, 0):
+            ax.plot(*point, "|", color="black", markersize=6, zorder=2.5)
+            ax.annotate(f"τ = {tau:g}", point, (4, 5), **small)
     powers = scores[scores["loss"].isin(["softmax", "weighted_softmax"])]
     powers = powers.assign(power=powers["power"].where(powers["loss"] != "softmax", 0))
     powers = powers.sort_values("power") if len(powers) > 2 else powers.iloc[:0]
@@ -82,15 +86,15 @@ def _errors(row: dict, name: str) -> np.ndarray:
 
 
 @style.applied()
-def figure_tradeoff(scores: pd.DataFrame, curves: Mapping) -> Figure:
-    """`plot_tradeoff` of every panel without the cases `at_chance`; curves by panel."""
+def figure_tradeoff(scores: pd.DataFrame, curves: pd.DataFrame) -> Figure:
+    """`plot_tradeoff` of every panel, without the cases `at_chance`."""
     shown = scores.drop(at_chance(scores).index)
     styles = looks(dict(zip(shown["name"], shown["loss"], strict=True)))
     groups = shown.groupby("panel", sort=False)
-    figure, axes = _panels(len(groups), 2.9, 5.0, math.ceil((len(styles) + 1) / 2))
+    figure, axes = style.new_panels(len(groups), 2.9, 5.0, math.ceil((len(styles) + 1) / 2))
     handles = {}
     for (panel, own), ax in zip(groups, axes, strict=True):
-        plot_tradeoff(own, ax, curves.get(panel), styles).set_title(panel)
+        plot_tradeoff(own, curves[curves["panel"] == panel], ax, styles).set_title(panel)
         handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=2)
     return figure
@@ -98,26 +102,14 @@ def figure_tradeoff(scores: pd.DataFrame, curves: Mapping) -> Figure:
 
 def at_chance(scores: pd.DataFrame) -> pd.DataFrame:
     """Rows of `score_table` hardly above chance: they never learnt, or collapsed."""
-    return scores[scores["macro_recall_low"] < NEAR_CHANCE]
-
-
-def _panels(count: int, height: float, single: float, lines: int = 0, columns: int = 2):
-    """A figure of panels, `columns` in a row, with room below for a legend of so many lines."""
-    rows, columns = math.ceil(count / columns), min(count, columns)
-    width = single if columns == 1 else style.PAGE
-    figure = style.new_figure(width, height * rows + 0.16 * lines + 0.15)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax in axes[count:]:
-        ax.remove()
-    return figure, axes[:count]
+    return scores[scores["macro_recall_low"] < 1 / NUM_CLASSES + 0.03]
 
 
 def plot_differences(table: pd.DataFrame, ax: Axes) -> Axes:
     """A row a difference with its interval, filled where it excludes zero, under bold headings.
 
     Args:
-        table: `heading`, `row`, `difference`, `low`, `high` (fractions), and maybe `published`; a
-            row takes an eighth of an inch.
+        table: `heading`, `row`, `difference`, `low`, `high`; a row takes an eighth of an inch.
     """
     ticks, place = {}, 0.0
     for heading, rows in table.groupby("heading", sort=False):
@@ -132,8 +124,6 @@ def plot_differences(table: pd.DataFrame, ax: Axes) -> Axes:
             look["label"] = "interval excludes zero" if sure else "interval holds zero"
             x, ends = 100 * row["difference"], _errors(row, "difference")
             ax.errorbar(x, place, xerr=ends, capsize=1.5, elinewidth=1, **look)
-            if not np.isnan(x := 100 * row.get("published", np.nan)):
-                ax.plot(x, place, "x", color=style.ORANGE, label="published, AffectNet")
         place += 1.3
     ax.axvline(0, color="black", linewidth=0.7, zorder=1)
     ax.set_yticks(list(ticks), ticks.values(), fontsize=6)
@@ -155,7 +145,9 @@ def figure_curves(history: pd.DataFrame, cases: list, columns=LEARNING) -> Figur
     panels = dict.fromkeys(case.panel for case in cases)
     lines = dict(zip(panels, ("-", "--", "-.", ":") * len(panels), strict=False))
     shown = [name for name in columns if name in history and history[name].notna().any()]
-    figure, axes = _panels(len(shown), 2.3, 4.0, math.ceil((len(styles) + len(lines)) / 3), 3)
+    figure, axes = style.new_panels(
+        len(shown), 2.3, 4.0, math.ceil((len(styles) + len(lines)) / 3), 3
+    )
     for column, ax in zip(shown, axes, strict=True):
         scale = 100 if "(%)" in LABELS[column] else 1
         for case in cases:
@@ -175,3 +167,68 @@ def figure_curves(history: pd.DataFrame, cases: list, columns=LEARNING) -> Figur
         handles.append(Line2D([], [], color="black", linestyle=line, label=panel))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, columnspacing=1.2)
     return figure
+
+
+@style.applied()
+def figure_architecture(architecture: dict, loss: str = "weighted_cluster") -> Figure:
+    """Stages of an entry of `architecture.json`, frozen ones dotted, and a loss of the paper."""
+    check_choice("loss", loss, paper.LOSSES)
+    stages, size = architecture["stages"], architecture["image_size"]
+    figure = style.new_figure(style.PAGE, HEIGHT, "none")
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.set(xlim=(0, style.PAGE), ylim=(0, HEIGHT))
+    ax.axis("off")
+    _block(ax, (0.05, MIDDLE), (IMAGE, IMAGE), "face", above="image", below=f"3×{size}×{size}")
+    right, spans = 0.05 + IMAGE, {}
+    width = (style.PAGE - 0.1 - IMAGE - LOSS - GAP * (len(stages) + 1)) / len(stages)
+    for stage in stages:
+        left, kind = right + GAP, "frozen" if stage["frozen"] else "trained"
+        words = stage["modules"].replace(" ", "\n")
+        words += f"\n× {stage['repeat']}" if stage["repeat"] > 1 else ""
+        below = f"{'×'.join(map(str, stage['output']))}\n{short_count(stage['parameters'])}"
+        _block(ax, (left, MIDDLE), (width, BLOCK), words, kind, stage["name"], below)
+        _arrow(ax, (right, MIDDLE), (left, MIDDLE))
+        right = left + width
+        first, count, _ = spans.get(kind, (left, 0, right))
+        spans[kind] = first, count + stage["parameters"], right
+    for kind, (left, count, end) in spans.items():
+        y = MIDDLE + BLOCK / 2 + 0.27
+        ax.plot([left, left, end, end], [y - 0.05, y, y, y - 0.05], color=EDGE, linewidth=0.7)
+        text = f"{kind}: {short_count(count)} parameters"
+        ax.text((left + end) / 2, y + 0.04, text, ha="center", fontsize=7)
+    _arrow(ax, (right, MIDDLE), (right + GAP, MIDDLE))
+    *auxiliary, softmax = paper.LOSSES[loss].split(" + ")
+    _block(ax, (right + GAP, MIDDLE), (LOSS, 0.4), f"{softmax}\nloss")
+    for name in auxiliary:
+        _block(ax, (right + GAP, LOW), (LOSS, 0.4), f"{name}\nloss", above="+ λ ×")
+        branch = right - width - GAP / 2
+        ax.plot([branch, branch], [MIDDLE, LOW], color=EDGE, linewidth=0.8)
+        _arrow(ax, (branch, LOW), (right + GAP, LOW))
+    ax.text(0.05, 0.06, architecture["architecture"], fontsize=SMALL)
+    return figure
+
+
+def _block(ax: Axes, place, size, words, kind="plain", above="", below="") -> None:
+    (left, middle), (width, height) = place, size
+    x, shape = left + width / 2, "round,pad=0,rounding_size=0.05"
+    look = {"facecolor": BLOCK_COLORS[kind], "edgecolor": EDGE, "linewidth": 0.7}
+    box = FancyBboxPatch((left, middle - height / 2), width, height, boxstyle=shape, **look)
+    box.set(hatch="....." if kind == "frozen" else None, hatch_linewidth=0.3)
+    ax.add_patch(box)
+    plain = {"facecolor": BLOCK_COLORS[kind], "linewidth": 0, "pad": 1}  # no dots behind the words
+    text = {"ha": "center", "fontsize": SMALL, "linespacing": 1.15}
+    ax.text(x, middle, words, va="center", bbox=plain, **text)
+    ax.text(x, middle - height / 2 - 0.05, below, va="top", **text)
+    ax.text(x, middle + height / 2 + 0.05, above, weight="bold", **text | {"fontsize": 7})
+
+
+def _arrow(ax: Axes, start: tuple, end: tuple) -> None:
+    tip = "-|>,head_length=0.35,head_width=0.17"
+    look = {"arrowstyle": tip, "color": EDGE, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
+    ax.annotate("", end, start, arrowprops=look)
+
+
+def short_count(count: int) -> str:
+    """Three digits and a unit: 9536 is "9.54 k"."""
+    unit, size = (" M", 1e6) if count >= 1e6 else (" k", 1e3) if count >= 1e3 else ("", 1)
+    return f"{float(f'{count / size:.3g}'):g}{unit}"

@@ -1,5 +1,6 @@
 """The look that all figures share, and the only place that writes one."""
 
+import math
 from pathlib import Path
 
 import matplotlib.style
@@ -26,10 +27,8 @@ CLASS_DASHES = (
     (), (6, 1.5), (2, 1), (4, 1, 1, 1), (1, 1), (8, 1.5, 2, 1.5), (4, 1, 1, 1, 1, 1), (3, 2.5),
 )  # fmt: skip
 # Without dates and version numbers the same figure is the same bytes.
-_METADATA = {
-    "png": {"Software": None},
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-}
+_METADATA = {"png": {"Software": None}}
+_METADATA["pdf"] = dict.fromkeys(("CreationDate", "Creator", "Producer"))
 
 
 def applied():
@@ -39,11 +38,19 @@ def applied():
 
 @applied()
 def new_figure(width: float = COLUMN, height: float = 2.4, layout: str = "constrained") -> Figure:
-    """An empty figure of `width` × `height` inches that pyplot does not know.
-
-    `layout="none"` where speed counts: the search for margins takes longest of all.
-    """
+    """An empty figure that pyplot does not know, in inches; without `layout` it is drawn faster."""
     return Figure(figsize=(width, height), layout=layout)
+
+
+@applied()
+def new_panels(count: int, height: float, single: float, lines: int = 0, columns: int = 2):
+    """A figure of panels, `columns` in a row, with room below for a legend of so many lines."""
+    rows, columns = math.ceil(count / columns), min(count, columns)
+    figure = new_figure(single if columns == 1 else PAGE, height * rows + 0.16 * lines + 0.15)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[count:]:
+        ax.remove()
+    return figure, axes[:count]
 
 
 @applied()

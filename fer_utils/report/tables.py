@@ -5,11 +5,13 @@ import pandas as pd
 
 from fer_utils import metrics
 from fer_utils.core import EXPRESSIONS, LABELS, NUM_CLASSES, paper
-from fer_utils.report.cases import NAMES, Case, panels
+from fer_utils.report import verdict
+from fer_utils.report.cases import NAMES, Case
 from fer_utils.report.page import format_interval, percent
-from fer_utils.report.verdict import free_case, score_table
+from fer_utils.report.study_figures import at_chance, figure_tradeoff, plot_differences
+from fer_utils.report.style import draw
 
-ENDS = ("", "_low", "_high")
+ENDS, PAPER = ("", "_low", "_high"), {"Source": "the paper"}
 TITLES = {"accuracy": "Accuracy", "macro_recall": "Macro recall"}
 TITLES |= {"recall_disgust": "Disgust", "recall_contempt": "Contempt"}
 SPLITS = {
@@ -25,8 +27,10 @@ def format_scores(scores: pd.DataFrame, titles=TITLES) -> pd.DataFrame:
     for row in scores.to_dict("records"):
         tau = "" if np.isnan(row.get("tau", np.nan)) else f", τ = {row['tau']:.2g}"
         source = {"Source": row["source"]} if "source" in row else {}
-        values = {t: format_interval(*(row[f"{n}{e}"] for e in ENDS)) for n, t in titles.items()}
-        rows.append({"Loss": row["name"] + tau} | source | values)
+        printed, digits = {"Loss": row["name"] + tau} | source, 2 if source == PAPER else 1
+        for name, title in titles.items():
+            printed[title] = format_interval(*(row[f"{name}{end}"] for end in ENDS), digits)
+        rows.append(printed)
     return pd.DataFrame(rows)
 
 
@@ -34,16 +38,12 @@ def format_differences(table: pd.DataFrame) -> pd.DataFrame:
     """`at_equal_accuracy` or `paired_claims` to read: points of macro recall."""
     rows = []
     for row in table.to_dict("records"):
-        printed = {"Setting": row["panel"], "Loss": row["name"]}
+        printed = {"Setting": row["panel"], "Loss": row["name"], "Against": row.get("against")}
         if "adjusted" in row:
             printed["Loss"] += " + logit adjustment" * row["adjusted"]
-            accuracies = percent(row["accuracy"]), percent(row["free_accuracy"])
-            printed["Softmax"], printed["Accuracies"] = (
-                f"τ = {row['tau']:.2f}",
-                ", ".join(accuracies),
-            )
-        else:
-            printed["Against"] = row["against"]
+            printed["Against"] = f"softmax, τ = {row['tau']:.2f}"
+            both = percent(row["accuracy"]), percent(row["free_accuracy"])
+            printed["Accuracies"] = ", ".join(both)
         ends = row["low"], row["high"]
         printed["Macro recall"] = format_interval(row["difference"], *ends, signed=True)
         seeds = (percent(row[key], signed=True) for key in ("seeds_low", "seeds_high"))
@@ -56,24 +56,17 @@ def class_gains(cases: list[Case], order=EXPRESSIONS) -> pd.DataFrame:
 
     Returns:
         DataFrame: `panel`, `heading` (the loss), `row` (the class and its images, in `order`),
-        `difference`, `low`, `high`, and `published`, the paper's gain where its text has one.
+        `difference`, `low`, `high`.
     """
     rows = []
-    for panel, own in panels(cases).items():
-        first = free_case(own)
-        for case in own if first is not None else ():
-            if case is first:
-                continue
-            images = np.bincount(case.labels, minlength=NUM_CLASSES)
-            published, before = (paper.RECALLS.get(one.model, {}) for one in (case, first))
-            names = {f"recall_{name}": f"{name} ({images[LABELS[name]]:,})" for name in order}
-            names["macro_recall"] = "mean"
-            found = case.compare(first, tuple(names))[["difference", "low", "high"]]
-            for metric, row in found.to_dict("index").items():
-                name = metric.removeprefix("recall_")
-                gain = published.get(name, np.nan) - before.get(name, np.nan)
-                head = {"panel": panel, "heading": f"{case.name} less {first.name}"}
-                rows.append(head | {"row": names[metric]} | row | {"published": gain})
+    for case, free in verdict.against_free(cases):
+        images = np.bincount(case.labels, minlength=NUM_CLASSES)
+        names = {f"recall_{name}": f"{name} ({images[LABELS[name]]:,})" for name in order}
+        names["macro_recall"] = "mean"
+        found = case.compare(free, tuple(names))[["difference", "low", "high"]]
+        head = {"panel": case.panel, "heading": f"{case.name} less {free.name}"}
+        for metric, row in found.to_dict("index").items():
+            rows.append(head | {"row": names[metric]} | row)
     return pd.DataFrame(rows)
 
 
@@ -87,7 +80,8 @@ def compare_with_published(cases: list[Case], base: str, balanced: bool = True) 
     Returns:
         DataFrame: `name`, `source`, and for each of the six metrics what `score_table` has.
     """
-    scores = score_table(cases, tuple(paper.METRICS), False, balanced=balanced, resamples=300)
+    own, options = [case for case in cases if case.base == base], {"balanced": balanced}
+    scores = verdict.score_table(own, tuple(paper.METRICS), False, resamples=300, **options)
     scores, rows = scores.set_index("model"), []
     for number, model in paper.MODELS.items():
         if model.base == base:
@@ -142,3 +136,44 @@ def confusions(cases: list[Case]) -> dict[str, tuple]:
         cells |= paper.CONFUSIONS.get(case.model, {})
         found[f"{title}\n{case.panel}".strip()] = np.mean(matrices, axis=0), images, cells
     return found
+
+
+def add_verdict(page, results, cases: list[Case]):
+    """Begin a page: verdict, its figure and small table, protocol, and folded what they rest on.
+
+    Yields:
+        What was added, to be displayed.
+    """
+    scores, curves = verdict.score_table(cases), verdict.operating_curves(cases)
+    equal = verdict.at_equal_accuracy(cases)
+    page.verdict, page.protocol = verdict.say_verdict(equal), verdict.say_protocol(results, cases)
+    gone = [f"{row.name} ({row.panel})" for row in at_chance(scores).itertuples(index=False)]
+    caption = "Means over seeds; bars and band are 95 % intervals over images."
+    caption += f" At chance, left out: {', '.join(gone)}." if gone else ""
+    title = "Accuracy against macro recall; above the line a loss is worth its training"
+    yield page.add_figure("verdict", figure_tradeoff(scores, curves), title, caption)
+    note = verdict.say_calibration(cases)
+    for panel, own in scores.groupby("panel", sort=False):
+        title = f"Scores in per cent with 95 % intervals{f', {panel}' if panel else ''}"
+        numbers, folded = scores, bool(panel != scores["panel"].iloc[0])
+        yield page.add_table("scores", format_scores(own), title, note, numbers, folded)
+        note = ""
+    page.section("What the verdict rests on")
+    title = "Macro recall less that of adjusted softmax at the same accuracy or better, in points"
+    yield page.add_table("equal_accuracy", format_differences(equal), title, "", equal)
+    claims = verdict.paired_claims(cases, results.about["reference"])
+    page.learned = verdict.say_claims(claims)
+    title = "Macro recall of one loss less another's on the same images, in points"
+    yield page.add_table("paired_claims", format_differences(claims), title, "", claims)
+
+
+def add_gains(page, cases: list[Case]):
+    """Add a figure a panel of `class_gains`, classes from frequent to rare; yields them."""
+    order = np.argsort(-cases[0].counts.sum(axis=0), kind="stable")
+    gains = class_gains(cases, [EXPRESSIONS[label] for label in order])
+    for panel, table in gains.groupby("panel", sort=False) if len(gains) else ():
+        size = 4.6, 0.8 + 0.13 * (len(table) + 1.3 * table["heading"].nunique())
+        figure, name = draw(plot_differences, table, size=size), f"gains {panel}".strip()
+        title = f"Gain in recall over softmax, class by class{', ' * bool(panel)}{panel}"
+        caption = "95 % intervals over images; in brackets the images of the class."
+        yield page.add_figure(name.replace(", ", "_").replace(" ", "_"), figure, title, caption)

@@ -1,15 +1,21 @@
-"""Is a loss worth its training? Set against what costs nothing: logit adjustment of softmax."""
+"""Is a loss worth its training? What a study shows of it, and what has to stand beside that."""
 
 import numpy as np
 import pandas as pd
 
 from fer_utils import metrics
+from fer_utils.core import LABELS, NUM_CLASSES, RARE, paper
 from fer_utils.report.cases import SHOWN, Case, panels
-from fer_utils.report.page import format_interval
+from fer_utils.report.page import format_interval, percent
 
 CENTRAL = "weighted_cluster"
 # The paper's two: weights help, and the cluster term helps beyond them.
 CLAIMS = (("softmax", "weighted_softmax"), ("softmax", CENTRAL), ("weighted_softmax", CENTRAL))
+KEPT = {
+    "last": "last epoch",
+    "f1": "best epoch by validation F1",
+    "accuracy": "best epoch by validation accuracy",
+}
 
 
 def free_case(cases: list[Case]) -> Case | None:
@@ -17,14 +23,20 @@ def free_case(cases: list[Case]) -> Case | None:
     return next((case for case in cases if case.loss == "softmax"), None)
 
 
-def operating_curve(case: Case) -> pd.DataFrame:
-    """Accuracy, and macro recall with its interval, as `tau` of logit adjustment rises to 1.5."""
+def operating_curves(cases: list[Case]) -> pd.DataFrame:
+    """Each panel's free line: what `tau` of logit adjustment from 0 to 1.5 makes of its softmax.
+
+    Returns:
+        DataFrame: `panel`, `tau`, `accuracy`, `macro_recall` and its interval `low`, `high`.
+    """
     rows = []
-    for tau in metrics.TAUS[::4]:
-        log_p = metrics.logit_adjust(case.log_p, case.counts, tau)
-        found = case.score(log_p, ("accuracy", "macro_recall"), resamples=500)
-        rows.append((tau, found.loc["accuracy", "value"], *found.loc["macro_recall"]))
-    return pd.DataFrame(rows, columns=["tau", "accuracy", "macro_recall", "low", "high"])
+    for case in filter(None, map(free_case, panels(cases).values())):
+        for tau in metrics.TAUS[::4]:
+            log_p = metrics.logit_adjust(case.log_p, case.counts, tau)
+            found = case.score(log_p, ("accuracy", "macro_recall"), resamples=500)
+            accuracy, recall = found.loc["accuracy", "value"], found.loc["macro_recall"]
+            rows.append((case.panel, tau, accuracy, *recall))
+    return pd.DataFrame(rows, columns=["panel", "tau", "accuracy", "macro_recall", "low", "high"])
 
 
 def score_table(cases: list[Case], chosen=SHOWN, adjusted=True, **options) -> pd.DataFrame:
@@ -50,6 +62,13 @@ def score_table(cases: list[Case], chosen=SHOWN, adjusted=True, **options) -> pd
     return pd.DataFrame(rows)
 
 
+def against_free(cases: list[Case]):
+    """Every case with its panel's plain softmax, but that itself."""
+    for own in panels(cases).values():
+        free = free_case(own)
+        yield from ((case, free) for case in own if free is not None and case is not free)
+
+
 def at_equal_accuracy(cases: list[Case]) -> pd.DataFrame:
     """Macro recall of every trained case less that of its panel's softmax line at its accuracy.
 
@@ -60,27 +79,22 @@ def at_equal_accuracy(cases: list[Case]) -> pd.DataFrame:
         finds, and what `judge` adds.
     """
     rows = []
-    for panel, own in panels(cases).items():
-        free = free_case(own)
-        for case in own if free is not None else ():
-            planned = [(False, case.log_p), (True, case.adjusted() if case.taus else None)]
-            for adjusted, log_p in planned:
-                if case is not free and log_p is not None:
-                    head = {"panel": panel, "name": case.name, "loss": case.loss}
-                    rows.append(head | {"adjusted": adjusted} | _above_line(free, log_p))
+    for case, free in against_free(cases):
+        for adjusted in (False, True) if case.taus else (False,):
+            found = _above_line(free, case.adjusted() if adjusted else case.log_p)
+            head = {"panel": case.panel, "name": case.name, "loss": case.loss}
+            rows.append(head | {"adjusted": adjusted} | found)
     return judge(pd.DataFrame(rows))
 
 
 def _above_line(free: Case, log_p: np.ndarray) -> dict:
-    labels, by_seed = free.labels, []
+    labels, counts, by_seed = free.labels, free.counts, []
     for line, own in zip(free.log_p, log_p, strict=False):
-        curve = metrics.operating_curve(line, labels, free.counts)
-        at = metrics.operating_curve(own, labels, free.counts, [0.0]).iloc[0]
-        there = metrics.curve_at_accuracy(curve, at["accuracy"])
-        by_seed.append(at["macro_recall"] - there)
-    groups = free.images["group"]
-    line = free.log_p, free.counts
-    found = metrics.compare_at_equal_accuracy(labels, *line, log_p, groups=groups)
+        at = metrics.operating_curve(own, labels, counts, [0.0]).iloc[0]
+        curve = metrics.operating_curve(line, labels, counts)
+        by_seed.append(at["macro_recall"] - metrics.curve_at_accuracy(curve, at["accuracy"]))
+    both, groups = (free.log_p, counts, log_p), free.images["group"]
+    found = metrics.compare_at_equal_accuracy(labels, *both, groups=groups)
     return found | {"by_seed": by_seed}
 
 
@@ -126,4 +140,81 @@ def say_verdict(table: pd.DataFrame) -> str:
     return (
         f"Macro recall of {name} against softmax with post-hoc logit adjustment, which costs no "
         f"training, at the same accuracy or better: {'; '.join(told)} points (95 % intervals)."
+    )
+
+
+def say_claims(table: pd.DataFrame) -> str:
+    """What `paired_claims` come to, state by state."""
+    told = {}
+    for row in table.to_dict("records"):
+        where = f" ({row['panel']})" if row["panel"] else ""
+        told.setdefault(row["state"], []).append(f"{row['name']} against {row['against']}{where}")
+    states = "; ".join(f"{state}: {', '.join(pairs)}" for state, pairs in told.items())
+    return f"Macro recall, {states}." if told else "There was no pair of losses to compare."
+
+
+def say_protocol(results, cases: list[Case]) -> list[str]:
+    """Lines on a `studies.RunSet`: images, seeds, size, looks at the test split, what is amiss."""
+    about, runs = results.about, results.runs
+    counts = np.bincount(cases[0].labels, minlength=NUM_CLASSES)
+    rare = " and ".join(f"{counts[LABELS[name]]:,} of {name}" for name in RARE)
+    images = f"{np.count_nonzero(counts)} classes, {counts.sum():,} images scored, {rare}."
+    if (runs["protocol"] == "k_fold").any():
+        images += f" {runs['folds'].iloc[0]:.0f}-fold cross-validation: each once a seed."
+    kept = " and ".join(KEPT[name] for name in runs["selection"].unique())
+    seeds = f"Seeds {', '.join(map(str, about['seeds']))}; {kept}. Values are means over seeds;"
+    looks = f"once for each of {len(runs)} runs"
+    if about.get("test_looks"):
+        looks += f", and {about['test_looks']} times before the recipe was final"
+    if (runs["evaluation"] == "validation").all():
+        looks = "never: all is scored on validation images"
+    lines = [
+        about["note"],
+        images,
+        f"{seeds} intervals are 95 %, over images, duplicates together.",
+    ]
+    lines += [_reduced(runs), f"The test split was looked at {looks}."]
+    lines += [f"{what}: {', '.join(names)}." for what, names in _amiss(about, runs, cases) if names]
+    return [line for line in lines if line]
+
+
+def _amiss(about: dict, runs: pd.DataFrame, cases: list[Case]):
+    if "diverged_in" in runs:
+        yield "Diverged in training", runs.loc[runs["diverged_in"].notna(), "run"].tolist()
+    yield "Embedding collapsed", runs.loc[runs["collapsed"].astype(bool), "run"].tolist()
+    there = set(runs["model"] if "model" in runs else runs["variant"])
+    planned = about.get("models") or about.get("variants", [])
+    yield "Planned, and not there", [str(name) for name in planned if name not in there]
+    without = [f"{case.panel} {case.name}".strip() for case in cases if not case.taus]
+    yield "Without other validation images, so out of post-hoc rows", without
+    free = free_case(cases)
+    bound = [] if free is None else [run for run, tau in free.taus.items() if tau.bound]
+    yield "The τ of validation is at its bound", bound
+
+
+def _reduced(runs: pd.DataFrame) -> str:
+    """What is smaller than in the paper; "" for a study of its size."""
+    kinds = runs.drop_duplicates(["dataset", "image_size", "architecture"])
+    if (kinds["dataset"] == "affectnet").all() and (kinds["image_size"] == 224).all():
+        return ""
+    kinds = kinds[["dataset", "train_images", "image_size", "architecture"]].to_numpy()
+    ours = "; ".join(f"{a}, {n:,} training images, {px} px, {b}" for a, n, px, b in kinds)
+    theirs = f"AffectNet's ({sum(paper.TRAINING_COUNTS):,} training images, 224 px)"
+    return (
+        f"Reduced: {ours}. Published values are {theirs}, another task: compare the order of the "
+        "losses, not the numbers."
+    )
+
+
+def say_calibration(cases: list[Case]) -> str:
+    """What temperature scaling does to the first softmax; "" where there is none to scale."""
+    case = free_case(cases)
+    if case is None or not case.taus:
+        return ""
+    cooled = case.log_p / case.by_image["temperature"]
+    both = [case.score(log_p, ("ece",), resamples=1) for log_p in (None, cooled)]
+    before, after = (percent(found.loc["ece", "value"]) for found in both)
+    return (
+        "Temperature scaling, fitted on validation, takes softmax's expected calibration error "
+        f"from {before} to {after} points and changes no prediction."
     )

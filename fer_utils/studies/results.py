@@ -299,7 +299,8 @@ def read_results(study: str, root: Path) -> RunSet:
             predictions[column] = rows[column]
     except (ValueError, KeyError, IndexError, OSError) as error:
         raise InputError(f"results/{study}/ is damaged: {error}; fetch it again") from None
-    runs = runs.assign(setting=runs["setting"].fillna("")) if "setting" in runs else runs
+    if "setting" in runs:  # without settings the column is empty
+        runs["setting"] = runs["setting"].astype(object).where(runs["setting"].notna(), "")
     return RunSet(study, about, runs, history, counts, architectures, predictions)
 
 

@@ -226,6 +226,9 @@ def _check_parts(study: Study, place: str) -> None:
         raise InputError(f"{place}: folds are for variants; found models")
     groups = [study.parameters, study.pretrained, study.scratch, study.identity]
     for values in [*groups, *study.variants.values(), *study.settings.values()]:
-        check_names(values)
+        try:
+            check_names(values)
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from None
     if not re.fullmatch("[A-Za-z0-9_]+", study.name):
         raise InputError(f"{place}: expected a name of letters, digits and _, found {study.name!r}")

@@ -129,6 +129,7 @@ class SeededSampler(Sampler):
     def __init__(self, length: int, batch_size: int, seed: int, rank: int = 0, ranks: int = 1):
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.rank, self.ranks, self.epoch = rank, ranks, 0
+        self.sampler = self  # where Lightning looks for `set_epoch`
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""

@@ -58,7 +58,7 @@ def test_a_comparison_is_that_of_a_loop():
     by_hand = np.mean(
         [change[random.choice(own, (10_000, len(own)))].mean(axis=1) for own in by_class], axis=0
     )
-    bounds = found.loc["macro_recall", ["low", "high"]].astype(float)
+    bounds = found.loc["macro_recall", ["low", "high"]]
     np.testing.assert_allclose(bounds, np.quantile(by_hand, [0.025, 0.975]), atol=0.01)
 
 

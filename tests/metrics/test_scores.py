@@ -242,10 +242,11 @@ def test_reliability_counts_every_image_once(make, bins):
     error = 0
     for row in table.itertuples():
         inside = (confidence > row.left) & (confidence <= row.right)
-        assert row.count == inside.sum() or row.Index == 0
+        assert row.count == inside.sum()
         if inside.any():
             assert row.confidence == pytest.approx(confidence[inside].mean())
-            assert row.low <= row.accuracy == pytest.approx(right[inside].mean()) <= row.high
+            assert row.accuracy == pytest.approx(right[inside].mean())
+            assert row.low <= row.accuracy <= row.high
             error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
     assert table["count"].sum() == 300
     assert metrics.calibration_error(table) == pytest.approx(error)
@@ -276,6 +277,12 @@ def test_bad_scores_are_one_line(function, targets, probabilities, named):
     with pytest.raises(InputError, match=named) as error:
         getattr(metrics, function)(targets, probabilities)
     assert "\n" not in str(error.value)
+
+
+def test_seeds_go_to_the_bootstrap_alone():
+    with pytest.raises(InputError, match=r"\(1, 3, 8\)"):
+        metrics.evaluate([0, 1, 2], FINE[None])
+    assert len(metrics.bootstrap([0, 1, 2], FINE[None], ["accuracy"], resamples=1)) == 1
 
 
 def test_predictions_of_other_images_are_refused():

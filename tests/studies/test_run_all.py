@@ -26,13 +26,16 @@ def test_gpus_are_those_the_driver_lists(monkeypatch):
 
 
 def test_a_claim_takes_the_gpu_with_the_fewest_runs(monkeypatch, tmp_path):
-    monkeypatch.setattr(run_all, "_CLAIMED", [])
+    held = []
+    monkeypatch.setattr(run_all, "_CLAIMED", held)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     claimed = [studies.claim_gpu(["0", "1"], 2, tmp_path) for _ in range(4)]
     assert claimed == ["0", "1", "0", "1"]
     with pytest.raises(InputError, match="free GPU"):
         studies.claim_gpu(["0", "1"], 2, tmp_path)
     assert studies.claim_gpu(["0"], 2, tmp_path) is None
+    for file in held:
+        file.close()
 
 
 def test_a_study_being_computed_is_not_computed_twice(tmp_path):

@@ -38,6 +38,20 @@ def test_a_finished_run_is_whole(finished):
         assert file.metadata()["epoch"] == str(best)
 
 
+def test_each_epoch_has_an_order_of_its_own(tiny, tmp_path, monkeypatch):
+    orders = []
+    sampler = training.data.SeededSampler
+    original = sampler.__iter__
+
+    def keep(self):
+        orders.append(list(original(self)))
+        yield from orders[-1]
+
+    monkeypatch.setattr(sampler, "__iter__", keep)
+    training.fit(tiny, tmp_path)
+    assert len(orders) == 2 and orders[0] != orders[1]
+
+
 def test_metrics_are_those_of_the_predictions(finished):
     table = pd.read_parquet(finished.path("predictions.parquet"))
     assert table["split"].value_counts().to_dict() == {"validation": 40, "test": 40}

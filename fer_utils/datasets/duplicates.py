@@ -1,0 +1,246 @@
+"""Duplicates, exact and near, and the audit of a dataset: its splits, its labels, its votes."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import krippendorff
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy.fft import dct
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from fer_utils.core import EXPRESSIONS, NUM_CLASSES
+from fer_utils.datasets.images import BOX_COLUMNS, cut_box, fingerprint, image_opener
+from fer_utils.datasets.manifest import SPLITS, check_manifest, class_counts
+
+# On FER+, pairs from 0.94 on show one picture twice, or two frames of a series; strangers begin to
+# appear below 0.92.
+MIN_CORRELATION = 0.95
+_SIDE = 32  # pixels at which faces are compared
+_BASIS = dct(np.eye(_SIDE, dtype=np.float32), axis=0, norm="ortho")[:8]  # (8, 32)
+_PART, _BLOCK = 4096, 512  # faces standardised, and rows of bounds computed, at a time
+# (split whose images are counted, split in which a duplicate of theirs stands), leaks first.
+LEAKS = (("test", "train"), ("validation", "train"), ("test", "validation"))
+RELATIONS = (*LEAKS, *zip(SPLITS, SPLITS, strict=True))
+VOTES = [f"votes_{name}" for name in EXPRESSIONS]
+
+
+def connect(first, second, count: int) -> np.ndarray:
+    """Number (count,) of the group that each of `count` things is in, where pairs connect them."""
+    edges = (np.ones(len(first), dtype=bool), (np.asarray(first, int), np.asarray(second, int)))
+    return connected_components(coo_array(edges, shape=(count, count)), directed=False)[1]
+
+
+def near_pairs(thumbnails: np.ndarray) -> np.ndarray:
+    """Pairs (P, 2) of places, first < second, of faces that show the same, upright or mirrored.
+
+    Faces, uint8 (N, 32, 32), show the same if they correlate by `MIN_CORRELATION`. A correlation is
+    at most low·low' + rest·rest' (Cauchy–Schwarz), where `low` are the 8 × 8 lowest frequencies of
+    a standardised face and `rest` is the length of all others. This bound is computed for every
+    pair, and the pixels of the few that pass are compared: none is missed.
+    """
+    parts = np.array_split(thumbnails, 1 + len(thumbnails) // _PART)
+    spectra = np.concatenate([_spectra(part) for part in parts])
+    found = [np.empty((0, 2), int)]
+    for step in (1, -1):  # upright; mirrored, where odd horizontal frequencies change their sign
+        others = spectra * np.float32([*np.tile(float(step) ** np.arange(8), 8), 1])
+        for start in range(0, len(spectra), _BLOCK):
+            bounds = spectra[start : start + _BLOCK] @ others[start:].T
+            places = np.flatnonzero(bounds >= MIN_CORRELATION - 1e-5)
+            pairs = start + np.column_stack(np.divmod(places, bounds.shape[1]))
+            pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+            first, second = thumbnails[pairs.T]
+            correlation = _standardised(first) * _standardised(second)[:, :, ::step]
+            found.append(pairs[correlation.sum(axis=(1, 2)) >= MIN_CORRELATION])
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def _spectra(thumbnails: np.ndarray) -> np.ndarray:
+    """(N, 65) float32: the lowest frequencies of standardised faces, and the length of the rest."""
+    faces = _standardised(thumbnails)
+    low = (_BASIS @ faces @ _BASIS.T).reshape(len(faces), 64)
+    rest = np.square(faces).sum(axis=(1, 2)) - np.square(low).sum(axis=1)
+    return np.column_stack([low, np.sqrt(np.maximum(rest, 0))])
+
+
+def _standardised(thumbnails: np.ndarray) -> np.ndarray:
+    """float32, each of mean 0 and length 1: a product is a correlation; 0 where constant."""
+    faces = thumbnails - thumbnails.mean(axis=(1, 2), keepdims=True, dtype=np.float32)
+    length = np.sqrt(np.square(faces).sum(axis=(1, 2), keepdims=True))
+    return np.divide(faces, length, out=np.zeros_like(faces), where=length > 0)
+
+
+def find_groups(manifest: pd.DataFrame, near: bool = True) -> pd.DataFrame:
+    """Which images belong together.
+
+    Args:
+        manifest: a manifest, or a table on its way to one; images are opened, for exact ones only
+            where it has no `fingerprint`.
+        near: search for near-duplicates too: scaled, recompressed, brightened, mirrored.
+
+    Returns:
+        DataFrame, a row an image: the number of its group of equal pixels (`exact`), and of exact
+        and near duplicates together (`group`); −1 alone, as all drawn faces are: each is a picture
+        of its own, however alike two people look.
+    """
+    count = len(manifest)
+    if manifest.attrs.get("dataset") == "synthetic":
+        return pd.DataFrame({"exact": np.full(count, -1), "group": np.full(count, -1)})
+    prints, thumbnails = manifest.get("fingerprint"), None
+    if near or prints is None:
+        looked, thumbnails = _look(manifest)
+        prints = looked if prints is None else prints
+    exact = pd.factorize(np.asarray(prints))[0]
+    pictures = np.unique(exact, return_index=True)[1]  # the first copy of each stands for it
+    pairs = pictures[near_pairs(thumbnails[pictures])] if near else np.empty((0, 2), int)
+    first, second = np.concatenate([np.column_stack([range(count), pictures[exact]]), pairs]).T
+    groups = connect(first, second, count)
+    return pd.DataFrame({"exact": _without_singles(exact), "group": _without_singles(groups)})
+
+
+def duplicate_groups(manifest: pd.DataFrame) -> np.ndarray:
+    """Number (N,) of each image's group of exact and near duplicates; −1 alone."""
+    return find_groups(manifest)["group"].to_numpy()
+
+
+def _look(manifest: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+    """Fingerprint of every image, and grey thumbnail (N, 32, 32) of what its face box cuts out."""
+    load, names = image_opener(manifest), manifest["image"].tolist()
+    boxed = set(BOX_COLUMNS) <= set(manifest)
+    boxes = manifest[[*BOX_COLUMNS]].to_numpy(dtype=float) if boxed else None
+    margin = manifest.attrs.get("box_margin") or 0
+
+    def look(row: int) -> tuple[str, np.ndarray]:
+        pixels = load(names[row])
+        face = Image.fromarray(cut_box(pixels, boxes[row], margin) if boxed else pixels)
+        thumbnail = face.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
+        return fingerprint(pixels), np.asarray(thumbnail)
+
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:  # decoders release Python's lock
+        prints, thumbnails = zip(*pool.map(look, range(len(names))), strict=True)
+    return list(prints), np.stack(thumbnails)
+
+
+def _without_singles(groups: np.ndarray) -> np.ndarray:
+    """Group numbers from 0 in order of appearance, −1 for whoever is alone."""
+    together = np.bincount(groups)[groups] > 1
+    numbers = np.full(len(groups), -1)
+    numbers[together] = pd.factorize(groups[together])[0]
+    return numbers
+
+
+def _doubled(groups: np.ndarray, splits: np.ndarray, one: str, other: str) -> np.ndarray:
+    """Which images of split `one` have another image of their group in split `other`."""
+    there = splits == other
+    members = np.bincount(groups[there & (groups >= 0)], minlength=groups.max(initial=0) + 1)
+    return (splits == one) & (groups >= 0) & (members[groups] > there)
+
+
+def count_duplicates(marks, splits) -> dict[str, int]:
+    """Images that stand in another split as well: with an equal mark, other than −1.
+
+    >>> count_duplicates(["a", "b", "a", "b"], ["train", "train", "test", "validation"])
+    {'test_in_train': 1, 'validation_in_train': 1, 'test_in_validation': 0}
+    """
+    marks, splits = pd.Series(marks), np.asarray(splits, dtype=object)
+    groups = pd.factorize(marks.where(marks != -1))[0]
+    return {
+        f"{one}_in_{other}": int(_doubled(groups, splits, one, other).sum()) for one, other in LEAKS
+    }
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What `audit` found.
+
+    Attributes:
+        duplicates: a row a relation: of the split `images`, how many have a duplicate in the split
+            `duplicates_in`: `exact`, or `near` and none exact.
+        other_label: images with a duplicate of another label, `exact` or else `near`.
+        near: whether near-duplicates were searched for: drawn faces have none.
+        groups: a row an image: `exact`, `group` (`find_groups`).
+        classes: a row a class: `expression`, training `images`, `weight` (Eq. 6; 0 if absent).
+        effective_images: Kish's (Σ w)² / Σ w²: as many equally weighted images say as much.
+        agreement: of the annotators (`measure_agreement`); None without votes.
+        votes: (8, 8) shares of votes of each label's images, summed; None without votes.
+    """
+
+    duplicates: pd.DataFrame
+    other_label: dict[str, int]
+    near: bool
+    groups: pd.DataFrame
+    classes: pd.DataFrame
+    effective_images: float
+    agreement: dict | None
+    votes: np.ndarray | None
+
+
+def audit(manifest: pd.DataFrame, near: bool = True) -> Audit:
+    """Look for duplicates across and within splits, and at labels and votes; changes nothing.
+
+    Near-duplicates of FER+'s 35,710 images take half a minute, growing with the square of N.
+    """
+    check_manifest(manifest)
+    groups, splits = find_groups(manifest, near), manifest["split"].to_numpy(dtype=object)
+    exact, both = groups["exact"].to_numpy(), groups["group"].to_numpy()
+    rows = []
+    for one, other in RELATIONS:
+        same = _doubled(exact, splits, one, other)
+        close = _doubled(both, splits, one, other) & ~same
+        rows.append((one, other, same.sum(), close.sum()))
+    same, close = (_mixed(own, manifest["label"]) for own in (exact, both))
+    counts = class_counts(manifest)
+    present = counts[counts > 0]
+    weights = np.where(counts > 0, present.min(initial=counts.max()) / np.maximum(counts, 1), 0.0)
+    voted = set(VOTES) <= set(manifest)
+    return Audit(
+        duplicates=pd.DataFrame(rows, columns=["images", "duplicates_in", "exact", "near"]),
+        other_label={"exact": int(same.sum()), "near": int((close & ~same).sum())},
+        near=near and manifest.attrs.get("dataset") != "synthetic",
+        groups=groups,
+        classes=pd.DataFrame({"expression": EXPRESSIONS, "images": counts, "weight": weights}),
+        effective_images=len(present) ** 2 / (1 / present).sum() if len(present) else np.nan,
+        agreement=measure_agreement(manifest) if voted else None,
+        votes=_votes_by_label(manifest) if voted else None,
+    )
+
+
+def _mixed(groups: np.ndarray, labels: pd.Series) -> np.ndarray:
+    """Which images belong to a group of several labels."""
+    kinds = labels.reset_index(drop=True).groupby(groups).transform("nunique").to_numpy()
+    return (groups >= 0) & (kinds > 1)
+
+
+def measure_agreement(manifest: pd.DataFrame) -> dict | None:
+    """How far annotators agree, where two or more voted for one of the eight expressions.
+
+    Returns:
+        `images`, mean `votes`, Krippendorff's nominal `alpha`, the chance that two annotators agree
+        (`pairwise`), and the mean share of an image's `favourite`: about what the best possible
+        model reaches against one more annotator. None where no image has two votes.
+    """
+    votes = manifest[VOTES].fillna(0).to_numpy(dtype=int)  # (N, 8)
+    votes = votes[votes.sum(axis=1) >= 2]
+    if not len(votes):
+        return None
+    totals = votes.sum(axis=1)
+    alpha = np.nan  # undefined where all votes are for one class
+    if votes.any(axis=0).sum() > 1:
+        alpha = krippendorff.alpha(value_counts=votes, level_of_measurement="nominal")
+    return {
+        "images": len(votes),
+        "votes": float(totals.mean()),
+        "alpha": float(alpha),
+        "pairwise": float(((votes * (votes - 1)).sum(axis=1) / (totals * (totals - 1))).mean()),
+        "favourite": float((votes.max(axis=1) / totals).mean()),
+    }
+
+
+def _votes_by_label(manifest: pd.DataFrame) -> np.ndarray:
+    votes = manifest[VOTES].fillna(0).to_numpy(dtype=float)
+    totals, table = votes.sum(axis=1, keepdims=True), np.zeros((NUM_CLASSES, NUM_CLASSES))
+    np.add.at(table, manifest["label"].to_numpy(), votes / np.maximum(totals, 1))
+    return table

@@ -1,0 +1,315 @@
+"""How a dataset's images are divided into training, validation and test.
+
+Protocols draw from the images sorted by name: a seed gives the same split whatever the order of the
+rows. Nobody's images (`subject`) are divided. ``attrs["protocol"]`` of the result says how.
+"""
+
+import copy
+
+import numpy as np
+import pandas as pd
+
+from fer_utils.core import EXPRESSIONS, NUM_CLASSES, InputError, check_choice
+from fer_utils.datasets.duplicates import connect, count_duplicates, duplicate_groups, find_groups
+from fer_utils.datasets.manifest import SPLITS, check_manifest, class_counts
+from fer_utils.datasets.synthetic.draws import apportion
+
+MIN_PER_CLASS = 8  # images that `subsample` leaves of a class, if there are so many
+INNER_SHARE = 0.1  # of a fold's training images, for `validation="inner"`
+
+
+def paper_protocol(manifest: pd.DataFrame, seed: int, per_class: int = 500) -> pd.DataFrame:
+    """The paper's: validation and test of equally many random images per class (Table 3).
+
+    They are drawn from the dataset's training and validation images; all others train. A test
+    split of its own is left out (`test_left_out` images): it is for `official`. Of people with
+    several images so many are drawn that `per_class` is met as nearly as they allow.
+
+    Raises:
+        InputError: if a class has not more images than validation and test take.
+    """
+    manifest = check_manifest(manifest).reset_index(drop=True)
+    if not (isinstance(per_class, (int, np.integer)) and per_class >= 1):
+        raise InputError(f"expected 1 or more images per class, found {per_class!r}; take 500")
+    rows = manifest[manifest["split"] != "test"]
+    counts = _label_counts(rows)
+    short = np.flatnonzero((counts > 0) & (counts <= 2 * per_class))
+    if len(short):
+        found = ", ".join(f"{counts[label]:,} of {EXPRESSIONS[label]}" for label in short)
+        raise InputError(
+            f"expected more than {2 * per_class:,} images of each class ({per_class:,} for "
+            f"validation, as many for test), found {found}; ask for fewer per_class"
+        )
+    quota = np.where(counts > 0, per_class, 0)
+    quotas = {"test": quota, "validation": quota, "train": counts - 2 * quota}
+    splits = _deal(rows, quotas, (seed,))
+    details = {"per_class": int(per_class), "test_left_out": len(manifest) - len(rows)}
+    return _protocol(rows.assign(split=splits), "paper", seed=int(seed), **details)
+
+
+def official(manifest: pd.DataFrame, seed: int = 0, validation: float = 0.1) -> pd.DataFrame:
+    """The dataset's own split, completed where it has but two parts.
+
+    No test (AffectNet, whose test labels are unpublished): its validation images become the test,
+    as in all results on it. Then, or where there is no validation (RAF-DB), a share of every class
+    of the training images becomes `validation`: nothing is selected on what is reported.
+
+    Raises:
+        InputError: if there is no training split, or nothing else, or too few images to share.
+    """
+    manifest = check_manifest(manifest).reset_index(drop=True)
+    if not 0 < validation < 1:
+        raise InputError(f"expected a share for validation between 0 and 1, found {validation!r}")
+    present = [split for split in SPLITS if (manifest["split"] == split).any()]
+    if "train" not in present or len(present) == 1:
+        raise InputError(
+            f"expected a train split and validation or test, found {', '.join(present)} alone; "
+            "use paper_protocol or k_fold, which divide the images themselves"
+        )
+    if len(present) == len(SPLITS):
+        return _protocol(manifest, "official", drawn=None)
+    splits = manifest["split"].replace("validation", "test")
+    training = manifest[splits == "train"]
+    splits = _draw_validation(training, validation, (seed,)).reindex(manifest.index).fillna(splits)
+    if not {"train", "validation"} <= set(splits):
+        raise InputError(
+            f"expected training images enough to draw validation from, found {len(training)}; "
+            "take another share or a larger dataset"
+        )
+    details = {"drawn": "validation", "seed": int(seed), "validation": validation}
+    return _protocol(manifest.assign(split=splits), "official", **details)
+
+
+def k_fold(
+    manifest: pd.DataFrame, k: int, seed: int, validation: str = "next", groups=None
+) -> list[pd.DataFrame]:
+    """Stratified k-fold cross-validation over all images, whatever their split.
+
+    Fold i tests on part i: each image is tested exactly once. Every class is spread over the parts
+    as evenly as whole people and groups of duplicates, exact and near, allow.
+
+    Args:
+        k: number of parts, 3 or more.
+        validation: "next": part i + 1 (modulo k); "inner": a tenth of every class of what is left,
+            people and duplicates undivided here too.
+        groups: (N,) numbers of what belongs together, −1 alone; None searches for duplicates.
+
+    Returns:
+        k manifests with the rows of `manifest` in their order, and `duplicate_group`.
+
+    Raises:
+        InputError: for another k, or if a class has fewer images, people or groups than k.
+    """
+    check_choice("validation", validation, ("next", "inner"))
+    manifest = check_manifest(manifest).reset_index(drop=True)
+    counts = _label_counts(manifest)
+    groups = duplicate_groups(manifest) if groups is None else np.asarray(groups)
+    manifest = manifest.assign(duplicate_group=groups)
+    wholes = pd.Series(_wholes(manifest)).groupby(manifest["label"]).nunique()
+    if not (isinstance(k, (int, np.integer)) and 3 <= k <= wholes.min()):
+        raise InputError(
+            f"expected 3 to {wholes.min()} folds (so many images, people or groups of duplicates "
+            f"{EXPRESSIONS[wholes.idxmin()]} has), found {k!r}; choose another k"
+        )
+    parts = _deal(manifest, dict(enumerate(_even_parts(counts, k))), (seed,))
+    folds = []
+    for number in range(k):
+        splits = parts.eq(number).map({True: "test", False: "train"})
+        if validation == "next":
+            splits[parts == (number + 1) % k] = "validation"
+        else:
+            training = manifest[splits == "train"]
+            splits.update(_draw_validation(training, INNER_SHARE, (seed, number)))
+        details = {"k": int(k), "fold": number, "seed": int(seed), "validation": validation}
+        folds.append(_protocol(manifest.assign(split=splits), "k_fold", **details))
+    return folds
+
+
+def remove_training_leaks(manifest: pd.DataFrame, near: bool = False) -> pd.DataFrame:
+    """Remove from training every image that also stands in validation or test; never touch those.
+
+    Rows with the label −1 (dropped by a label rule) are compared, since an image of the test folder
+    is no training image, but not counted: `leaks_removed` is what training really loses.
+
+    Args:
+        near: remove near-duplicates too, whole groups of them (`find_groups`).
+
+    Returns:
+        A new manifest; in its attrs `leaks_removed` and `duplicates` (`count_duplicates`), with
+        `near` also `near_leaks_removed`, and the column `duplicate_group`.
+    """
+    groups = find_groups(manifest, near)
+    splits, labelled = manifest["split"].to_numpy(), (manifest["label"] >= 0).to_numpy()
+    held_out = groups[splits != "train"]
+    exact, leaked = (
+        (splits == "train") & (own >= 0) & own.isin(held_out[name]) for name, own in groups.items()
+    )
+    about = {"leaks_removed": int((exact & labelled).sum())}
+    about["duplicates"] = count_duplicates(groups["exact"], splits)
+    if near:
+        about["near_leaks_removed"] = int((leaked & ~exact & labelled).sum())
+        manifest = manifest.assign(duplicate_group=groups["group"].to_numpy())
+    return _derived(manifest[~leaked.to_numpy()], manifest, **about)
+
+
+def subsample(manifest: pd.DataFrame, split: str, images: int, seed: int) -> pd.DataFrame:
+    """Keep a class-preserving subset of one split; the others stay whole.
+
+    Classes keep their proportions, except that none falls below `MIN_PER_CLASS` images, or below
+    all it has, or, in a very small subset, below an equal share. For one seed the images of a class
+    in a small subset are among those in a larger one. ``attrs["subsamples"][split]`` says so.
+    """
+    counts = class_counts(manifest, split)
+    present, available = int((counts > 0).sum()), int(counts.sum())
+    if not max(present, 1) <= images <= available:
+        raise InputError(
+            f"expected {max(present, 1)} (one of each class) to {available} (all there are) "
+            f"images of the split {split!r}, found {images}; ask for a number in that range"
+        )
+    own, labels = (manifest["split"] == split).to_numpy(), manifest["label"].to_numpy()
+    quotas = apportion(images, counts, np.minimum(counts, min(MIN_PER_CLASS, images // present)))
+    keep = ~own
+    for label, quota in enumerate(quotas):
+        rows = np.flatnonzero(own & (labels == label))
+        keep[np.random.default_rng([seed, label]).permutation(rows)[:quota]] = True
+    done = manifest.attrs.get("subsamples", {}) | {split: {"images": int(images), "seed": seed}}
+    return _derived(manifest[keep], manifest, subsamples=done)
+
+
+def without(manifest: pd.DataFrame, split: str) -> pd.DataFrame:
+    """The manifest without one of its splits."""
+    return _derived(manifest[manifest["split"] != split], manifest)
+
+
+def hold_out_within_subjects(manifest: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
+    """Turn a share of each training subject's images into validation: known people.
+
+    Its own validation rows are dropped: their people are others. Test rows stay, for verification.
+    The share is rounded, and never all: a subject with one image keeps it in training.
+    """
+    _check_subjects(manifest)
+    rows = manifest[manifest["split"] != "validation"]
+    training = rows[rows["split"] == "train"].sample(frac=1, random_state=seed)
+    people = training.groupby("subject")["image"]
+    images = people.transform("size")
+    held_out = people.cumcount() < (fraction * images).round().clip(upper=images - 1)
+    split = rows["split"].mask(held_out.reindex(rows.index, fill_value=False), "validation")
+    return _derived(rows.assign(split=split), manifest)
+
+
+def hold_out_subjects(manifest: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
+    """Turn a share of the training people, with all their images, into test: unknown people.
+
+    The share is drawn of people with one image and of those with more, at least two of the latter,
+    without whom there is no pair to verify. The manifest's own test rows are dropped.
+    """
+    _check_subjects(manifest)
+    if not 0 < fraction < 1:
+        raise InputError(f"expected a share of the people between 0 and 1, found {fraction!r}")
+    rows = manifest[manifest["split"] != "test"]
+    sizes = rows.loc[rows["split"] == "train", "subject"].value_counts().sort_index()
+    several, single = sizes.index[sizes > 1], sizes.index[sizes == 1]
+    people = []
+    for group, least in ((several, 2), (single, 0)):
+        number = max(round(fraction * len(group)), least)
+        people += np.random.default_rng([seed, least]).permutation(group)[:number].tolist()
+    if len(several) < 2 or len(sizes) - len(people) < 2:
+        raise InputError(
+            "expected two people with two images or more to hold out, and two others to train on, "
+            f"found {len(sizes)} people, {len(several)} of them with several; hold out none"
+        )
+    held_out = (rows["split"] == "train") & rows["subject"].isin(people)
+    return _derived(rows.assign(split=rows["split"].mask(held_out, "test")), manifest)
+
+
+def _check_subjects(manifest: pd.DataFrame) -> None:
+    if "subject" not in manifest:
+        columns = ", ".join(manifest)
+        raise InputError(f"expected a manifest with subjects, found the columns {columns}")
+
+
+def _derived(rows: pd.DataFrame, source: pd.DataFrame, **attrs) -> pd.DataFrame:
+    """`rows` with a fresh index and `source`'s attrs, extended: pandas shares them, so copies."""
+    rows = rows.reset_index(drop=True)
+    rows.attrs = {**copy.deepcopy(source.attrs), **attrs}
+    return rows
+
+
+def _protocol(rows: pd.DataFrame, name: str, **details) -> pd.DataFrame:
+    """The rows and how they were divided, unless whole people left a class out of a split."""
+    counts = np.array([class_counts(rows, split) for split in SPLITS])
+    absent = (counts.sum(axis=0) > 0) & (counts == 0)
+    if absent.any() and name != "official":
+        split, label = np.argwhere(absent)[0]
+        raise InputError(
+            f"expected people or groups enough for every class in every split, found none with "
+            f"{EXPRESSIONS[label]} left for {SPLITS[split]}; take fewer images or folds"
+        )
+    return _derived(rows, rows, protocol={"name": name, **details})
+
+
+def _label_counts(rows: pd.DataFrame) -> np.ndarray:
+    """(8,) images of each class over all splits."""
+    labels = rows["label"].to_numpy()
+    if not (labels >= 0).any():
+        raise InputError("expected images with expressions, found none; use hold_out_subjects")
+    return np.bincount(labels[labels >= 0], minlength=NUM_CLASSES)
+
+
+def _even_parts(counts: np.ndarray, k: int) -> np.ndarray:
+    """(k, 8): images of each class in each part, if all were dealt in turn, class by class."""
+    ends, turn = counts.cumsum(), np.arange(k)[:, None]
+    return (ends - turn + k - 1) // k - (ends - counts - turn + k - 1) // k
+
+
+def _draw_validation(training: pd.DataFrame, share: float, seed: tuple) -> pd.Series:
+    """Split of each training row: a share of every class, at least one and never all of it."""
+    counts = _label_counts(training)
+    quota = np.rint(share * counts).clip(1, (counts - 1).clip(0)).astype(int)
+    return _deal(training, {"validation": quota, "train": counts - quota}, seed)
+
+
+def _wholes(rows: pd.DataFrame) -> np.ndarray:
+    """Number (N,) of what is not to be divided: a person, a group of duplicates, or an image."""
+    first, second = [], []
+    for column in {"subject", "duplicate_group"} & set(rows):
+        codes = pd.factorize(rows[column].mask(rows[column] == -1))[0]
+        known = np.flatnonzero(codes >= 0)
+        heads = np.unique(codes[known], return_index=True)[1]
+        first += known.tolist()
+        second += known[heads[codes[known]]].tolist()
+    return connect(first, second, len(rows))
+
+
+def _deal(rows: pd.DataFrame, quotas: dict, seed: tuple) -> pd.Series:
+    """Part of each row: `quotas` holds how many images of each class, (8,), every part gets.
+
+    Whole people and groups go first, those of the rarest classes before others, each to the part
+    that misses most of its images; single images then fill up the quotas.
+    """
+    rows = rows.sort_values(["image", "label"], kind="stable")
+    labels, wholes = rows["label"].to_numpy(), _wholes(rows)
+    missing = {part: quota.copy() for part, quota in quotas.items()}
+    held = np.zeros((wholes.max() + 1, NUM_CLASSES), dtype=int)  # images of each whole and class
+    np.add.at(held, (wholes, labels), 1)
+    several = np.flatnonzero(held.sum(axis=1) > 1)
+    rarest = np.where(held > 0, held.sum(axis=0), len(rows)).min(axis=1)[several]
+    shuffled = np.random.default_rng(list(seed)).permutation(len(several))
+    dealt = np.empty(len(held), dtype=object)
+    for whole in several[np.lexsort((shuffled, rarest))]:
+        own = held[whole]
+        gains = {  # by how much the squares of what is missing shrink, in shares of the quota
+            part: (own * (2 * left - own) / np.maximum(quotas[part], 1)).sum()
+            for part, left in missing.items()
+        }
+        dealt[whole] = max(gains, key=gains.get)
+        missing[dealt[whole]] -= own
+    parts = dealt[wholes]
+    single = ~np.isin(wholes, several)
+    for label in range(NUM_CLASSES):
+        own = np.flatnonzero(single & (labels == label))
+        own = np.random.default_rng([*seed, label]).permutation(own)
+        for part, left in missing.items():
+            filled, own = np.split(own, [max(left[label], 0)])
+            parts[filled] = part
+    return pd.Series(parts, index=rows.index).sort_index()
