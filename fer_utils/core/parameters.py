@@ -139,11 +139,11 @@ def parameters(values: dict) -> RunParameters:
         raise InputError(_first_complaint(error)) from None
     pretrained = params.weights != "none"
     recipe, start = paper.RECIPE, "pretrained" if pretrained else "scratch"
-    small = params.architecture in SMALL_ARCHITECTURES
+    small, own = (params.architecture in n for n in (SMALL_ARCHITECTURES, OWN_ARCHITECTURES))
     defaults = {
         "classifier": "cosine" if params.loss in COSINE_LOSSES else "linear",
         "embedding_dim": 128 if small else recipe["embedding_dim"],
-        "frozen_stages": recipe["frozen_stages"] if pretrained else 0,
+        "frozen_stages": recipe["frozen_stages"] if pretrained and own else 0,
         "cluster_weight": {**recipe["lambda"], "island_softmax": 0.01}.get(params.loss, 0.0),
         "batch_size": recipe["batch_size"][start],
         "learning_rate": recipe["learning_rate"][start],

@@ -1,30 +1,106 @@
-"""Datasets (being rebuilt)."""
-import inspect, os
-import numpy as np
+"""Datasets: readers that return manifests, the images behind these, their splits and an audit."""
+
+import inspect
+import os
+
+import pandas as pd
+
 from fer_utils.core import InputError, check_choice
-from fer_utils.datasets.legacy.affectnet import read_affectnet
-from fer_utils.datasets.legacy.fer2013 import read_fer2013
-from fer_utils.datasets.legacy.ferplus import read_ferplus
-from fer_utils.datasets.legacy.folder import read_folder
-from fer_utils.datasets.legacy.identities import read_identities, sample_people
-from fer_utils.datasets.legacy.rafdb import read_rafdb
-from fer_utils.datasets.legacy.boxes import with_margin
-from fer_utils.datasets.legacy.votes import vote_shares
-from fer_utils.datasets.legacy.images import load_images, hash_images, image_opener
-from fer_utils.datasets.legacy.images import load_image as open_image
-from fer_utils.datasets.legacy.squares import decoding
-from fer_utils.datasets.legacy.manifest import check_manifest, class_counts, count_table, read_manifest, sample_rows, write_manifest
+from fer_utils.datasets.affectnet import read_affectnet
+from fer_utils.datasets.duplicates import Audit, audit, count_duplicates, duplicate_groups
+from fer_utils.datasets.fer2013 import read_fer2013
+from fer_utils.datasets.ferplus import read_ferplus
+from fer_utils.datasets.folders import read_folder, read_identities, read_rafdb, recognise
+from fer_utils.datasets.images import (
+    BOX_COLUMNS,
+    crop_box,
+    cut_box,
+    fingerprint,
+    hash_images,
+    image_opener,
+    load_images,
+    load_squares,
+    open_image,
+    to_square,
+    with_margin,
+)
+from fer_utils.datasets.lists import list_images, remembered_checks
+from fer_utils.datasets.manifest import (
+    SPLITS,
+    check_manifest,
+    class_counts,
+    count_table,
+    read_manifest,
+    sample_people,
+    sample_rows,
+    vote_shares,
+    write_manifest,
+)
+from fer_utils.datasets.splits import (
+    hold_out_subjects,
+    hold_out_within_subjects,
+    k_fold,
+    official,
+    paper_protocol,
+    remove_training_leaks,
+    subsample,
+    without,
+)
 from fer_utils.datasets.synthetic import Draws, draw_examples, draw_manifest, read_synthetic
-try:
-    from fer_utils.datasets.splits import official, paper_protocol, k_fold, subsample, without, hold_out_subjects, hold_out_within_subjects, remove_training_leaks
-except ImportError:
-    from fer_utils.datasets.legacy.splits import official, paper_protocol, k_fold, subsample, without, hold_out_subjects, hold_out_within_subjects, remove_training_leaks as _rtl
-    def remove_training_leaks(m, near=False): return _rtl(m, m["fingerprint"])
-_READERS = dict(affectnet=read_affectnet, fer2013=read_fer2013, ferplus=read_ferplus, folder=read_folder, identities=read_identities, rafdb=read_rafdb, synthetic=read_synthetic)
-def load_squares(manifest, side):
-    with decoding(manifest, side) as get:
-        x = np.concatenate([get(s, min(s+256, len(manifest)))[0] for s in range(0, len(manifest), 256)])
-    return x[..., :1].copy() if (x[..., 0] == x[..., 1]).all() and (x[..., 0] == x[..., 2]).all() else x
-def read_dataset(dataset, root=None, **options):
-    check_choice("dataset", dataset, _READERS)
-    return _READERS[dataset](**options) if dataset == "synthetic" else _READERS[dataset](root, **options)
+
+__all__ = [
+    "BOX_COLUMNS", "SPLITS", "Audit", "Draws", "audit", "check_manifest", "class_counts",
+    "count_duplicates", "count_table", "crop_box", "cut_box", "draw_examples", "draw_manifest",
+    "duplicate_groups", "fingerprint", "hash_images", "hold_out_subjects",
+    "hold_out_within_subjects", "image_opener", "k_fold", "list_images", "load_images",
+    "load_squares", "official", "open_image", "paper_protocol", "read_affectnet",
+    "read_dataset", "read_fer2013", "read_ferplus", "read_folder", "read_identities",
+    "read_manifest", "read_rafdb", "read_synthetic", "recognise", "remembered_checks",
+    "remove_training_leaks", "sample_people", "sample_rows", "subsample", "to_square",
+    "vote_shares", "with_margin", "without", "write_manifest",
+]  # fmt: skip
+
+_READERS = {
+    "affectnet": read_affectnet,
+    "fer2013": read_fer2013,
+    "ferplus": read_ferplus,
+    "folder": read_folder,
+    "identities": read_identities,
+    "rafdb": read_rafdb,
+    "synthetic": read_synthetic,
+}
+
+
+def read_dataset(dataset: str, root=None, **options) -> pd.DataFrame:
+    """Read a dataset by its name, or by what its folder holds.
+
+    Args:
+        dataset: "affectnet", "fer2013", "ferplus", "folder", "identities", "rafdb", "synthetic", or
+            "auto" (`recognise`); or, alone, a folder to be recognised.
+        root: the dataset's folder; None or empty for drawn faces, which need none.
+        **options: of the dataset's reader, `read_…`. All but that of drawn faces take
+            `check_images` (open every listed image; False reads the lists alone, even without the
+            images) and `on_bad_image` ("raise" an error for an absent or undecodable image, or
+            "skip" its row, counted in ``attrs["bad_images"]``).
+
+    Raises:
+        InputError: for an unknown dataset or option, another dataset at `root`, a malformed row or
+            a bad image: one line with the file, the row, what was expected and what was found.
+    """
+    is_folder = os.path.exists(dataset) or os.path.dirname(dataset)
+    if is_folder and not root and dataset not in _READERS:
+        dataset, root = "auto", dataset
+    check_choice("dataset", dataset, [*_READERS, "auto"])
+    if not root and dataset != "synthetic":
+        raise InputError(f"expected the folder of {dataset!r}, found none; say where it is")
+    if dataset == "auto":
+        dataset = recognise(root)
+    reader = _READERS[dataset]
+    names = [name for name in inspect.signature(reader).parameters if name != "root"]
+    for option in options:
+        check_choice(f"option of dataset {dataset!r}", option, names)
+    if dataset != "synthetic":
+        return reader(root, **options)
+    if root:
+        raise InputError(f"expected no folder for drawn faces, found {root}; leave it out")
+    return reader(**options)

@@ -1,7 +1,5 @@
 """Duplicates, exact and near, and the audit of a dataset: its splits, its labels, its votes."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import krippendorff
@@ -13,8 +11,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from fer_utils.core import EXPRESSIONS, NUM_CLASSES
-from fer_utils.datasets.images import BOX_COLUMNS, cut_box, fingerprint, image_opener
-from fer_utils.datasets.manifest import SPLITS, check_manifest, class_counts
+from fer_utils.datasets.images import BOX_COLUMNS, cut_box, fingerprint, image_opener, in_threads
+from fer_utils.datasets.manifest import SPLITS, VOTE_COLUMNS, check_manifest, class_counts
 
 # On FER+, pairs from 0.94 on show one picture twice, or two frames of a series; strangers begin to
 # appear below 0.92.
@@ -25,7 +23,6 @@ _PART, _BLOCK = 4096, 512  # faces standardised, and rows of bounds computed, at
 # (split whose images are counted, split in which a duplicate of theirs stands), leaks first.
 LEAKS = (("test", "train"), ("validation", "train"), ("test", "validation"))
 RELATIONS = (*LEAKS, *zip(SPLITS, SPLITS, strict=True))
-VOTES = [f"votes_{name}" for name in EXPRESSIONS]
 
 
 def connect(first, second, count: int) -> np.ndarray:
@@ -119,8 +116,7 @@ def _look(manifest: pd.DataFrame) -> tuple[list[str], np.ndarray]:
         thumbnail = face.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
         return fingerprint(pixels), np.asarray(thumbnail)
 
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:  # decoders release Python's lock
-        prints, thumbnails = zip(*pool.map(look, range(len(names))), strict=True)
+    prints, thumbnails = zip(*in_threads(look, range(len(names))), strict=True)
     return list(prints), np.stack(thumbnails)
 
 
@@ -195,7 +191,7 @@ def audit(manifest: pd.DataFrame, near: bool = True) -> Audit:
     counts = class_counts(manifest)
     present = counts[counts > 0]
     weights = np.where(counts > 0, present.min(initial=counts.max()) / np.maximum(counts, 1), 0.0)
-    voted = set(VOTES) <= set(manifest)
+    voted = set(VOTE_COLUMNS) <= set(manifest)
     return Audit(
         duplicates=pd.DataFrame(rows, columns=["images", "duplicates_in", "exact", "near"]),
         other_label={"exact": int(same.sum()), "near": int((close & ~same).sum())},
@@ -222,7 +218,7 @@ def measure_agreement(manifest: pd.DataFrame) -> dict | None:
         (`pairwise`), and the mean share of an image's `favourite`: about what the best possible
         model reaches against one more annotator. None where no image has two votes.
     """
-    votes = manifest[VOTES].fillna(0).to_numpy(dtype=int)  # (N, 8)
+    votes = manifest[[*VOTE_COLUMNS]].fillna(0).to_numpy(dtype=int)  # (N, 8)
     votes = votes[votes.sum(axis=1) >= 2]
     if not len(votes):
         return None
@@ -240,7 +236,7 @@ def measure_agreement(manifest: pd.DataFrame) -> dict | None:
 
 
 def _votes_by_label(manifest: pd.DataFrame) -> np.ndarray:
-    votes = manifest[VOTES].fillna(0).to_numpy(dtype=float)
+    votes = manifest[[*VOTE_COLUMNS]].fillna(0).to_numpy(dtype=float)
     totals, table = votes.sum(axis=1, keepdims=True), np.zeros((NUM_CLASSES, NUM_CLASSES))
     np.add.at(table, manifest["label"].to_numpy(), votes / np.maximum(totals, 1))
     return table

@@ -21,13 +21,8 @@ from fer_utils.core import (
 from fer_utils.datasets.lists import ON_BAD_IMAGE, check_names, check_once, list_images, to_manifest
 from fer_utils.datasets.pixel_rows import bad_row
 
-TITLES = {
-    "affectnet": "AffectNet",
-    "fer2013": "FER2013",
-    "ferplus": "FER+",
-    "rafdb": "RAF-DB",
-    "folder": "class folders",
-}
+TITLES = {"affectnet": "AffectNet", "fer2013": "FER2013", "ferplus": "FER+", "rafdb": "RAF-DB"}
+TITLES["folder"] = "class folders"
 SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "validation"),
@@ -37,12 +32,16 @@ RAFDB_LISTS = ("list_patition_label.txt", "list_partition_label.txt")
 _RAFDB_CODES = {str(code): code for code in CODINGS["rafdb"]}
 _NUMBERS = {str(label) for label in range(NUM_CLASSES)}
 _CLASSES = "class folders with images inside (<class>/*.jpg, or train/<class>/*.jpg and test/…)"
-_PEOPLE = "a folder a person with images inside (<person>/*.jpg, or train/<person>/*.jpg and test/…)"
-_MARKS = {  # of each dataset: what stands in its folder or in the folder beside it
-    "ferplus": ({"FER2013Train", "FER2013Valid", "FER2013Test", "fer2013new.csv"}, "data"),
-    "affectnet": ({"training.csv", "validation.csv", "train_set", "val_set"}, ""),
-    "rafdb": ({"EmoLabel", "aligned"}, "Image"),
-    "fer2013": ({"fer2013.csv", "icml_face_data.csv"}, "fer2013"),
+_PEOPLE = (
+    "a folder a person with images inside (<person>/*.jpg, or train/<person>/*.jpg and test/…)"
+)
+_FERPLUS = ("FER2013Train", "FER2013Valid", "FER2013Test", "fer2013new.csv")
+_FER2013 = ("fer2013.csv", "icml_face_data.csv")
+_MARKS = {  # one of these, below the folder, is enough
+    "ferplus": (*_FERPLUS, *(f"data/{name}" for name in _FERPLUS)),
+    "affectnet": ("training.csv", "validation.csv", "train_set", "val_set"),
+    "rafdb": ("EmoLabel", "Image/aligned"),
+    "fer2013": (*_FER2013, *(f"fer2013/{name}" for name in _FER2013)),
 }
 
 
@@ -51,11 +50,13 @@ def recognise(root: str | os.PathLike) -> str:
     root = Path(root)
     dataset = _looks_like(root)
     if dataset is None:
-        raise InputError(
-            f"expected the folder of a dataset ({', '.join(TITLES.values())}) at {root}, found "
-            f"{found_instead(root)}"
-        )
+        raise no_dataset(f"the folder of a dataset ({', '.join(TITLES.values())})", root)
     return dataset
+
+
+def no_dataset(expected: str, root: Path, wanted: str | None = None) -> InputError:
+    """The error where something else than `wanted` stands at `root`."""
+    return InputError(f"expected {expected} at {root}, found {found_instead(root, wanted)}")
 
 
 def found_instead(root: Path, wanted: str | None = None) -> str:
@@ -85,12 +86,11 @@ def _misplaced(root: Path, wanted: str | None) -> str | None:
 
 
 def _looks_like(root: Path) -> str | None:
-    names = _inside(root)
-    for dataset, (marks, below) in _MARKS.items():
-        if marks & (names | _inside(root / below)):
+    for dataset, marks in _MARKS.items():
+        if any(os.path.exists(root / mark) for mark in marks):
             return dataset
-        if dataset == "affectnet" and any(n.startswith("Manually_Annotated") for n in names):
-            return dataset
+    if any(name.startswith("Manually_Annotated") for name in _inside(root)):
+        return "affectnet"
     folders = _folders(root)
     splits = [name for name in folders if name.lower() in SPLIT_FOLDERS]
     if splits:
@@ -101,7 +101,7 @@ def _looks_like(root: Path) -> str | None:
 
 def _mostly(classes: Iterable[str], names: Iterable[str]) -> bool:
     """Whether these names of folders are those of classes."""
-    return 1 < len(classes) and len(names) <= 2 * len(classes)
+    return len(classes) > 1 and len(names) <= 2 * len(classes)
 
 
 def _inside(folder: Path) -> set[str]:
@@ -123,25 +123,17 @@ def read_rafdb(root, check_images: bool = True, on_bad_image: str = "raise") -> 
 
     Args:
         root: the folder of `EmoLabel/` and `Image/` (RAF-DB's `basic/`).
-        check_images: open every listed image; False reads the list alone, even without images.
-        on_bad_image: "raise" an error for an absent or undecodable image, or "skip" its row.
 
     Returns:
         Manifest in the order of the list, of the aligned images where these stand, else of the
         original ones.
-
-    Raises:
-        InputError: for another dataset, a malformed row, a name twice or a bad image.
     """
     check_choice("on_bad_image", on_bad_image, ON_BAD_IMAGE)
     root = Path(root)
     paths = [root / "EmoLabel" / name for name in RAFDB_LISTS]
     path = next(filter(os.path.isfile, paths), None)
     if path is None:
-        raise InputError(
-            f"expected RAF-DB (EmoLabel/{RAFDB_LISTS[0]}) at {root}, found "
-            f"{found_instead(root, 'rafdb')}"
-        )
+        raise no_dataset(f"RAF-DB (EmoLabel/{RAFDB_LISTS[0]})", root, "rafdb")
     table = _read_rafdb_list(path)
     stems = table["image"].str.removesuffix(".jpg")
     original = os.path.isdir(root / "Image/original") and not os.path.isdir(root / "Image/aligned")
@@ -164,9 +156,7 @@ def _read_rafdb_list(path: Path) -> pd.DataFrame:
                 raise bad_row(path, row, expected, repr(line.strip()[:80]))
             found.append((words[0], _RAFDB_CODES[words[1]], split, row))
     if not found:
-        raise InputError(
-            f"expected rows of a name and a label in {path}, found none; restore it from RAF-DB"
-        )
+        raise InputError(f"expected rows of a name and a label in {path}, found none; restore it")
     table = pd.DataFrame(found, columns=["image", "label", "split", "row"])
     names = table.set_index("row")["image"]
     check_names(names, path)
@@ -181,8 +171,6 @@ def read_folder(
 
     Args:
         root: the folder.
-        check_images: open every image; False reads the list of files alone.
-        on_bad_image: "raise" an error for an undecodable image, or "skip" it.
         coding: whose numbers those folders have that are called by a number alone: "affectnet" (the
             paper's order, 0 neutral … 7 contempt), "fer2013" (0 anger …) or "rafdb" (1 surprise …).
             In `0_neutral` the name counts.
@@ -190,10 +178,6 @@ def read_folder(
     Returns:
         Manifest in the order of the paths; classes go by any of `fer_utils.core.SPELLINGS`. Without
         split folders all images train. ``attrs["note"]`` where folders are called by numbers.
-
-    Raises:
-        InputError: where there are no images; for a folder that is no class or split, numbers that
-            are RAF-DB's, two folders of one class, an image outside them, or a bad image.
     """
     check_choice("on_bad_image", on_bad_image, ON_BAD_IMAGE)
     check_choice("coding", coding, ("affectnet", "fer2013", "rafdb"))
@@ -201,10 +185,8 @@ def read_folder(
     splits, names = _splits_and_classes(root, images)
     numbers = sorted({name for name in names if name.isdecimal()})
     if coding == "affectnet" and numbers == list("1234567"):
-        raise InputError(
-            f"expected class folders 0 to 7 in the paper's order at {root}, found 1 to 7, as "
-            "RAF-DB numbers its classes; give coding='rafdb', or name the folders by their classes"
-        )
+        found = "1 to 7, as RAF-DB numbers its classes; give coding='rafdb', or name the folders"
+        raise InputError(f"expected class folders 0 to 7 at {root}, found {found}")
     labels = {name: _class_label(root, name, coding) for name in sorted({*names})}
     table = pd.DataFrame({"image": images, "label": [labels[n] for n in names], "split": splits})
     _check_one_folder_a_class(root, table.assign(name=names))
@@ -212,16 +194,15 @@ def read_folder(
     if numbers:
         table.attrs["note"] = (
             f"class folders called by numbers ({', '.join(numbers)}) were read in the coding "
-            f"{coding!r}; numbers do not say whose they are: look at samples of each class"
+            f"{coding!r}; look at samples of each class"
         )
     return to_manifest(table, {}, check_images, on_bad_image)
 
 
-def _list(root, expected: str, wanted: str) -> list[str]:
+def _list(root: Path, expected: str, wanted: str) -> list[str]:
     images = list_images(root) if os.path.isdir(root) else []
     if not images:
-        found = found_instead(Path(root), wanted)
-        raise InputError(f"expected {expected} at {root}, found {found}")
+        raise no_dataset(expected, root, wanted)
     return images
 
 
@@ -231,12 +212,10 @@ def _splits_and_classes(root: Path, images: list[str]) -> tuple[list[str], list[
     split_above = any(len(path) > 1 and path[0].lower() in SPLIT_FOLDERS for path in paths)
     for image, path in zip(images, paths, strict=True):
         if len(path) < 2 + split_above:
-            raise InputError(
-                f"expected {_CLASSES} at {root}, found {image!r} outside them; move it to its class"
-            )
+            found = f"{image!r} outside them; move it to its class"
+            raise InputError(f"expected {_CLASSES} at {root}, found {found}")
         if split_above:
-            where = f"folder beside the split folders in {root}:"
-            check_choice(where, path[0].lower(), SPLIT_FOLDERS)
+            check_choice(f"folder beside the splits in {root}:", path[0].lower(), SPLIT_FOLDERS)
     if not split_above:
         return ["train"] * len(images), [path[0] for path in paths]
     return [SPLIT_FOLDERS[path[0].lower()] for path in paths], [path[1] for path in paths]
@@ -245,9 +224,8 @@ def _splits_and_classes(root: Path, images: list[str]) -> tuple[list[str], list[
 def _class_label(root: Path, name: str, coding: str) -> int:
     label = to_labels([int(name)], coding)[0] if name.isdecimal() else find_label(name)
     if label is None or label < 0:
-        found = _misplaced(root, "folder")
-        if found:
-            raise InputError(f"expected {_CLASSES} at {root}, found {found}")
+        if _misplaced(root, "folder"):
+            raise no_dataset(_CLASSES, root, "folder")
         check_choice(f"class folder in {root}:", name, EXPRESSIONS)
     return label
 
@@ -257,10 +235,8 @@ def _check_one_folder_a_class(root: Path, table: pd.DataFrame) -> None:
     for (split, label), names in table.groupby(["split", "label"])["name"]:
         if names.nunique() > 1:
             first, second = sorted(names.unique())[:2]
-            raise InputError(
-                f"expected one folder a class at {root}, found {first!r} and {second!r} for "
-                f"{EXPRESSIONS[label]!r} ({split}); rename or merge them"
-            )
+            found = f"{first!r} and {second!r} for {EXPRESSIONS[label]!r} ({split}); rename one"
+            raise InputError(f"expected one folder a class at {root}, found {found}")
 
 
 def read_identities(
@@ -274,21 +250,13 @@ def read_identities(
     Args:
         root: the folder.
         min_images: people with fewer images, readable or not, are left out.
-        check_images: open every image that is kept; False reads the list of files alone.
-        on_bad_image: "raise" an error for an undecodable image, or "skip" it.
 
     Returns:
         Manifest in the order of the paths, with `subject`, the folder's name. In its attrs
         `min_images`, `people`, `people_left_out` and `images_left_out`.
-
-    Raises:
-        InputError: where there are no people but, say, classes; for an image outside their folders,
-            a person in both splits, fewer than two people left, or a bad image.
     """
     if not isinstance(min_images, int) or isinstance(min_images, bool) or min_images < 1:
-        raise InputError(
-            f"expected min_images, a whole number of at least 1; found {min_images!r}"
-        )
+        raise InputError(f"expected min_images, a whole number from 1 up; found {min_images!r}")
     check_choice("on_bad_image", on_bad_image, ON_BAD_IMAGE)
     root, images = Path(root), _list(root, _PEOPLE, "identities")
     splits, people = _splits_and_people(root, images)
@@ -299,10 +267,8 @@ def read_identities(
     sizes = np.bincount(numbers)
     several, kept = int((sizes >= min_images).sum()), (sizes >= min_images)[numbers]
     if several < 2:
-        raise InputError(
-            f"expected two people or more with at least {min_images} images each at {root}, found "
-            f"{several} among {len(sizes)} ({sizes.max()} images at most); lower min_images"
-        )
+        found = f"{several} among {len(sizes)} ({sizes.max()} images at most); lower min_images"
+        raise InputError(f"expected two people with {min_images} images at {root}, found {found}")
     table = table[kept].reset_index(drop=True)
     table.attrs = {
         "dataset": "identities",
@@ -337,18 +303,14 @@ def _check_people(root: Path, table: pd.DataFrame) -> None:
     train, test = (set(table["subject"][table["split"] == split]) for split in ("train", "test"))
     names, both = train | test, train & test
     classes = sorted(name for name in names if find_label(name) is not None)
+    found = None
     if _mostly(classes, names):
+        found = f"classes of expression ({', '.join(classes[:3])}, …); name their dataset"
+    elif len(names) == 1:
+        found = f"{min(names)!r} alone; give the folder above"
+    elif both:
+        found = f"{min(both)!r} (and {len(both) - 1} more) in both; give the train folder alone"
+    if found:
         raise InputError(
-            f"expected a folder a person at {root}, found classes of expression "
-            f"({', '.join(classes[:3])}, …); name the dataset that these are"
-        )
-    if len(names) == 1:
-        raise InputError(
-            f"expected two people or more at {root}, found {min(names)!r} alone; give the folder "
-            "above"
-        )
-    if both:
-        raise InputError(
-            f"expected other people in test than in train at {root}, found {min(both)!r} (and "
-            f"{len(both) - 1} more) in both; give the train folder alone"
+            f"expected a folder a person, others in test than in train, at {root}, found {found}"
         )

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from fer_utils.core import InputError
-from fer_utils.datasets.pixel_rows import PixelRows
+from fer_utils.datasets.pixel_rows import pixel_rows
 from fer_utils.datasets.synthetic import draw_manifest
 
 BOX_COLUMNS = ("box_x", "box_y", "box_width", "box_height")
@@ -43,15 +43,11 @@ def open_image(path: str | os.PathLike) -> np.ndarray:
                 raise ValueError(f"{size} pixels, expected {most} million at most")
             return np.array(_to_rgb(ImageOps.exif_transpose(image)))
     except FileNotFoundError:
-        raise InputError(
-            f"expected an image at {path}, found no such file; restore it or drop its row"
-        ) from None
+        raise InputError(f"expected an image at {path}, found no such file; restore it") from None
     except Exception as error:  # Pillow's decoders raise whatever a stranger's bytes lead them to
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"expected a readable image at {path}, found one that cannot be decoded ({reason}); "
-            "copy it anew or drop its row"
-        ) from error
+        found = f"one that cannot be decoded ({reason}); copy it anew or drop its row"
+        raise InputError(f"expected a readable image at {path}, found {found}") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -74,11 +70,11 @@ def image_opener(manifest: pd.DataFrame) -> Callable[[object], np.ndarray]:
     root = manifest.attrs.get("root")
     if root is None:
         raise InputError(
-            "expected a manifest that says where its images are (attrs['root']), found none; some "
-            "pandas operations drop the attrs: copy them from the reader's manifest"
+            "expected attrs['root'], where the images are, found none; some pandas operations drop "
+            "the attrs: copy them from the reader's manifest"
         )
     if "pixels" in manifest.attrs:
-        return PixelRows(os.path.join(root, manifest.attrs["pixels"])).load
+        return pixel_rows(os.path.join(root, manifest.attrs["pixels"])).load
     return lambda name: open_image(os.path.join(root, name))
 
 
@@ -168,7 +164,9 @@ def to_square(pixels: np.ndarray, side: int) -> np.ndarray:
 
 def fingerprint(pixels: np.ndarray) -> str:
     """128-bit BLAKE2 of pixels and size: equal exactly where the images are, pixel for pixel."""
-    return hashlib.blake2b(str(pixels.shape).encode() + pixels.tobytes(), digest_size=16).hexdigest()
+    return hashlib.blake2b(
+        str(pixels.shape).encode() + pixels.tobytes(), digest_size=16
+    ).hexdigest()
 
 
 def hash_images(manifest: pd.DataFrame) -> list[str]:
@@ -217,14 +215,9 @@ def with_margin(manifest: pd.DataFrame, margin: float) -> pd.DataFrame:
     """A copy of a manifest whose images are served cut to their face boxes (`crop_box`)."""
     absent = [name for name in BOX_COLUMNS if name not in manifest]
     if absent:
-        raise InputError(
-            f"expected face boxes ({', '.join(BOX_COLUMNS)}) to cut images by, found no "
-            f"{absent[0]}; leave box_margin out for whole images"
-        )
+        raise InputError(f"expected face boxes, found no {absent[0]}; leave box_margin out")
     if not margin >= 0:
-        raise InputError(
-            f"expected a box margin of at least 0, found {margin}; 0.1 adds a tenth at each end"
-        )
+        raise InputError(f"expected a box margin of at least 0, found {margin}; 0.1 is a tenth")
     manifest = manifest.copy()
     manifest.attrs["box_margin"] = float(margin)
     return manifest

@@ -7,6 +7,7 @@ import contextlib
 import csv
 import hashlib
 import itertools
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -25,7 +26,6 @@ ON_BAD_IMAGE = ("raise", "skip")
 IMAGE_ENDINGS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 _NAMED = 100  # bad images whose names the attrs keep
 _CACHE: ContextVar[Path | None] = ContextVar("remembered_checks", default=None)
-_COLUMNS = ["image", "state", "fingerprint"]
 
 
 def csv_rows(path: str | os.PathLike) -> Iterator[tuple[int, list[str]]]:
@@ -50,58 +50,32 @@ def csv_rows(path: str | os.PathLike) -> Iterator[tuple[int, list[str]]]:
 
 
 def read_columns(path, wanted: Sequence[str], headerless: Sequence[str]) -> pd.DataFrame:
-    """Columns of a large comma-separated file: texts, indexed by the row numbers.
+    """Columns of a comma-separated file: texts, indexed by the row numbers.
 
     Args:
-        wanted: names of the columns, compared without case and spaces around them.
+        wanted: names of the columns, in any case.
         headerless: all columns in order, for a file whose first row holds none of the names.
     """
     first_row, first = next(csv_rows(path), (0, []))
     names = [name.casefold() for name in first]
     has_header = any(name.casefold() in names for name in headerless)
-    if not first:
-        raise _no_rows(path, wanted)
     if not has_header and len(first) >= len(headerless):
         names = [name.casefold() for name in headerless]
     absent = [name for name in wanted if name.casefold() not in names]
-    if absent:
+    if first and absent:
+        found = f"none named {', '.join(absent)} but {', '.join(first)[:200]!r}"
         raise InputError(
-            f"expected the columns {', '.join(wanted)} in {path}, found none named "
-            f"{', '.join(absent)} but {', '.join(first)[:200]!r}; rename or add what is missing"
+            f"expected the columns {', '.join(wanted)} in {path}, found {found}; add these"
         )
-    places = [names.index(name.casefold()) for name in wanted]
-    skipped = first_row if has_header else 0
-    try:
-        table = pd.read_csv(
-            path,
-            header=None,
-            names=range(len(first)),
-            usecols=places,
-            skiprows=skipped,
-            dtype=str,
-            na_filter=False,
-            index_col=False,
-            skip_blank_lines=False,
-            skipinitialspace=True,
-            encoding="utf-8-sig",
-            encoding_errors="replace",
-        )
-    except ValueError as error:  # pandas' ParserError and EmptyDataError among them
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"expected rows of {', '.join(wanted)} in {path}, found text that cannot be read as "
-            f"such ({reason}); mend or restore it"
-        ) from None
-    table = table[places].set_axis(list(wanted), axis=1)
-    table.index += skipped + 1
-    table = table[(table != "").any(axis=1)]
-    if table.empty:
-        raise _no_rows(path, wanted)
-    return table
-
-
-def _no_rows(path, wanted: Sequence[str]) -> InputError:
-    return InputError(f"expected rows of {', '.join(wanted)} in {path}, found none; restore it")
+    places = [names.index(name.casefold()) for name in wanted if first]
+    rows = {}
+    for row, fields in csv_rows(path):
+        if row > first_row or not has_header:
+            fields += [""] * (len(first) - len(fields))
+            rows[row] = [fields[place] for place in places]
+    if not rows:
+        raise InputError(f"expected rows of {', '.join(wanted)} in {path}, found none; restore it")
+    return pd.DataFrame([*rows.values()], index=[*rows], columns=list(wanted))
 
 
 def to_numbers(values: pd.Series, path, expected: str) -> np.ndarray:
@@ -132,10 +106,8 @@ def check_once(names: pd.Series, path) -> None:
     if twice.any():
         name, row = names.iloc[twice.argmax()], names.index[twice.argmax()]
         first = names.index[(names == name).to_numpy().argmax()]
-        raise InputError(
-            f"{path} row {row}: expected every image once, found {name!r} in row {first} as well "
-            f"(and {twice.sum() - 1} more such rows); keep the right one"
-        )
+        found = f"{name!r} in row {first} as well (and {twice.sum() - 1} more such rows)"
+        raise bad_row(path, row, "every image once", found)
 
 
 def list_images(root: str | os.PathLike) -> list[str]:
@@ -160,42 +132,36 @@ def list_images(root: str | os.PathLike) -> list[str]:
     return sorted(found)
 
 
-def to_manifest(
-    table: pd.DataFrame, lists: Mapping, check_images: bool, on_bad_image: str
-) -> pd.DataFrame:
+def to_manifest(table, lists: Mapping, check_images: bool, on_bad_image: str) -> pd.DataFrame:
     """A reader's table as a manifest, its images opened (`open_images`) if `check_images`."""
     if check_images:
         table = open_images(table, lists, on_bad_image)
     return check_manifest(table.drop(columns="row", errors="ignore").reset_index(drop=True))
 
 
-def open_images(
-    table: pd.DataFrame, lists: Mapping, on_bad_image: str, remedy: str = "restore them"
-) -> pd.DataFrame:
-    """Open every image of a reader's table.
+def open_images(table, lists: Mapping, on_bad_image: str, remedy="restore them") -> pd.DataFrame:
+    """Open every image of a reader's table; `InputError` names the first bad one and its row.
 
     Args:
         table: of a manifest, with attrs; `row` is where each image stands in its list.
         lists: split → path of the list that names its images; empty where the folder lists them.
-        on_bad_image: "raise" an error for an absent or undecodable image, or "skip" its row.
         remedy: what to do about absent images.
 
     Returns:
         The rows of good images with `fingerprint`, and ``attrs["bad_images"]``: `count`, `names`.
-
-    Raises:
-        InputError: naming the first bad image and its row; or if no image is good.
     """
-    absent = _absent(table)
+    names = table["image"].tolist()
+    paths = [os.path.join(table.attrs["root"], str(name)) for name in names]
+    of_files = "pixels" not in table.attrs
+    absent = np.array([of_files and not os.path.exists(path) for path in paths])
     if on_bad_image == "raise" and absent.any():
         place = int(absent.argmax())
-        path = os.path.join(table.attrs["root"], table["image"].iloc[place])
+        where = _where(table, place, lists, " ({} row {})")
         raise InputError(
-            f"expected every image that is listed, found {absent.sum()} absent, the first {path}"
-            f"{_where(table, place, lists, ' ({} row {})')}; {remedy}, or leave them out with "
-            "on_bad_image='skip'"
+            f"expected every image that is listed, found {absent.sum()} absent, the first "
+            f"{paths[place]}{where}; {remedy}, or leave them out with on_bad_image='skip'"
         )
-    load, names = image_opener(table), table["image"].tolist()
+    load = image_opener(table)
 
     def attempt(place: int) -> str | InputError:
         try:
@@ -203,9 +169,10 @@ def open_images(
         except InputError as error:
             return error
 
-    cache = _cache_file(table)
-    states = _states(table) if cache else []  # before decoding: a later change is noticed
-    hashes = _recall(cache, names, states) if cache else np.full(len(table), None, dtype=object)
+    cache = _cache_file(table.attrs["root"]) if of_files else None
+    states = [_state(path) if cache else "" for path in paths]  # now: a later change is noticed
+    known = _recall(cache)
+    hashes = np.array([*map(known.get, states), None], dtype=object)[:-1]
     todo = np.flatnonzero(~absent & ~hashes.astype(bool)).tolist()
     with contextlib.closing(in_threads(attempt, todo)) as results:
         for place, result in zip(todo, results, strict=True):
@@ -216,34 +183,17 @@ def open_images(
                 raise InputError(f"{row}{result}") from result
 
     good = hashes.astype(bool)
-    if cache and good[todo].any():
-        _remember(cache, names, states, hashes)
+    found = {state: value for state, value in zip(states, hashes, strict=True) if state and value}
+    if found.keys() - known.keys():
+        with atomic_write(cache) as temporary:
+            temporary.write_text(json.dumps(known | found))
     if not good.any():
-        raise InputError(
-            f"expected readable images at {table.attrs['root']}, found {len(good)} listed and none "
-            "of them readable; check that it is the folder of the images"
-        )
+        found = f"{len(good)} listed and none of them readable; check the folder"
+        raise InputError(f"expected images at {table.attrs['root']}, found {found}")
     bad = table["image"][~good].tolist()
     table = table[good].assign(fingerprint=hashes[good])
     table.attrs |= {"bad_images": {"count": len(bad), "names": bad[:_NAMED]}}
     return table
-
-
-def _absent(table: pd.DataFrame) -> np.ndarray:
-    """Which images have no file: a listing a folder is quick on a network disk as well."""
-    if "pixels" in table.attrs:
-        return np.zeros(len(table), dtype=bool)
-    root, listings, absent = table.attrs["root"], {}, []
-    for image in table["image"].tolist():
-        folder, _, name = image.rpartition("/")
-        if folder not in listings:
-            listings[folder] = set()
-            with contextlib.suppress(OSError, ValueError):
-                listings[folder] = {*os.listdir(os.path.join(root, folder))}
-        # The look-up settles what a listing spells otherwise: upper and lower case, accents.
-        there = name in listings[folder] or os.path.exists(os.path.join(root, image))
-        absent.append(not there)
-    return np.array(absent)
 
 
 def _where(table: pd.DataFrame, place: int, lists: Mapping, form: str) -> str:
@@ -255,8 +205,7 @@ def _where(table: pd.DataFrame, place: int, lists: Mapping, form: str) -> str:
 def remembered_checks(folder: str | os.PathLike) -> Iterator[None]:
     """Within it, readers keep fingerprints in `folder`, and do not decode unchanged files again.
 
-    One Parquet file a dataset folder; a damaged one is as good as none. Bad images are looked at
-    again each time.
+    A damaged cache is as good as none; bad images are looked at again each time.
     """
     token = _CACHE.set(Path(folder))
     try:
@@ -265,45 +214,25 @@ def remembered_checks(folder: str | os.PathLike) -> Iterator[None]:
         _CACHE.reset(token)
 
 
-def _cache_file(table: pd.DataFrame) -> Path | None:
-    """None where nothing is remembered, or the images are rows of one file."""
-    if _CACHE.get() is None or "pixels" in table.attrs:
-        return None
-    root = os.path.abspath(table.attrs["root"])
-    return _CACHE.get() / f"{hashlib.blake2b(root.encode(), digest_size=12).hexdigest()}.parquet"
+def _cache_file(root: str) -> Path | None:
+    name = hashlib.blake2b(os.path.abspath(root).encode(), digest_size=12).hexdigest()
+    return _CACHE.get() and _CACHE.get() / f"{name}.json"
 
 
-def _states(table: pd.DataFrame) -> list[str]:
+def _recall(cache: Path | None) -> dict[str, str]:
+    """State of a file → fingerprint."""
+    with contextlib.suppress(OSError, ValueError):
+        return dict(json.loads(cache.read_text())) if cache else {}
+    return {}
+
+
+def _state(path: str) -> str:
     """What tells that a file has changed, or may be decoded otherwise; empty without a file.
 
     A copy that keeps size and time of change still has another inode or time of its status.
     """
-    states = []
-    for image in table["image"].tolist():
-        states.append("")
-        with contextlib.suppress(OSError, ValueError):
-            file = os.stat(os.path.join(table.attrs["root"], image))
-            times = f"{file.st_mtime_ns} {file.st_ctime_ns}"
-            states[-1] = f"{file.st_size} {times} {file.st_ino} Pillow {PIL.__version__}"
-    return states
-
-
-def _recall(cache: Path, names: list[str], states: list[str]) -> np.ndarray:
-    """Fingerprints (N,) of unchanged files, None for others."""
-    known = {}
-    with contextlib.suppress(OSError, ValueError):  # pyarrow's errors are ValueErrors
-        stored = pd.read_parquet(cache, columns=_COLUMNS)
-        known = {tuple(row[:2]): row[2] for row in stored.itertuples(index=False, name=None)}
-    found = [known.get(key) for key in zip(names, states, strict=True)]
-    return np.array([*found, None], dtype=object)[:-1]
-
-
-def _remember(cache: Path, names: list[str], states: list[str], hashes: np.ndarray) -> None:
-    """Keep what is known of these images beside what is known of others in the same folder."""
-    rows = [row for row in zip(names, states, hashes, strict=True) if row[1] and row[2]]
-    found = pd.DataFrame(rows, columns=_COLUMNS)
     with contextlib.suppress(OSError, ValueError):
-        stored = pd.read_parquet(cache, columns=_COLUMNS)
-        found = pd.concat([found, stored]).drop_duplicates("image")
-    with atomic_write(cache) as temporary:
-        found.to_parquet(temporary, index=False)
+        file = os.stat(path)
+        times = f"{file.st_mtime_ns} {file.st_ctime_ns}"
+        return f"{path} {file.st_size} {times} {file.st_ino} Pillow {PIL.__version__}"
+    return ""

@@ -28,16 +28,11 @@ def check_manifest(manifest: pd.DataFrame) -> pd.DataFrame:
             in every row, with a `subject`), or an unknown split; rows are counted from 0.
     """
     if not isinstance(manifest, pd.DataFrame):
-        found = type(manifest).__name__
-        raise InputError(
-            f"expected a manifest (a pandas DataFrame), found {found}; a reader makes one"
-        )
+        raise InputError(f"expected a manifest, a DataFrame, found {type(manifest).__name__}")
     missing = [column for column in REQUIRED_COLUMNS if column not in manifest]
     if missing:
-        raise InputError(
-            f"expected a manifest with the columns {', '.join(REQUIRED_COLUMNS)}, found none named "
-            f"{', '.join(missing)}; rename or add what is missing"
-        )
+        columns = ", ".join(REQUIRED_COLUMNS)
+        raise InputError(f"expected the columns {columns}, found none named {', '.join(missing)}")
     if len(manifest) == 0:
         raise InputError("expected a manifest with rows, found none; check what it was filtered by")
     labels = pd.to_numeric(manifest["label"], errors="coerce").to_numpy(float, na_value=np.nan)
@@ -51,9 +46,9 @@ def check_manifest(manifest: pd.DataFrame) -> pd.DataFrame:
 def _check_rows(manifest: pd.DataFrame, column: str, good, expected: str) -> None:
     if not np.all(good):
         row = int(np.argmin(good))
-        image, found = manifest["image"].iloc[row], manifest[column].iloc[row]
+        image, found = (str(manifest[name].iloc[row]) for name in ("image", column))
         raise InputError(
-            f"manifest row {row} (image {str(image)!r}): expected {expected}, found {str(found)!r}; "
+            f"manifest row {row} (image {image!r}): expected {expected}, found {found!r}; "
             "map it (fer_utils.core.to_labels) or drop the row"
         )
 
@@ -91,10 +86,7 @@ def vote_shares(manifest: pd.DataFrame) -> np.ndarray:
     """
     absent = [column for column in VOTE_COLUMNS if column not in manifest]
     if absent:
-        raise InputError(
-            f"expected annotators' votes in the manifest, found no {absent[0]}; use "
-            "label_mode='majority', or a dataset with votes: FER+"
-        )
+        raise InputError(f"expected votes in the manifest, found no {absent[0]}; FER+ has them")
     votes = manifest[[*VOTE_COLUMNS]].to_numpy(float, na_value=np.nan)  # (N, 8)
     good = (np.isfinite(votes) & (votes >= 0)).all(axis=1)
     found = manifest.assign(votes=votes.tolist())
@@ -148,7 +140,6 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
         manifest = pd.read_parquet(path, engine="pyarrow")
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
         reason = str(error).splitlines()[0]
-        raise InputError(
-            f"expected a Parquet file at {path}, found something else ({reason}); write it anew"
-        ) from error
+        found = f"something else ({reason}); write it anew"
+        raise InputError(f"expected a Parquet file at {path}, found {found}") from error
     return check_manifest(manifest)

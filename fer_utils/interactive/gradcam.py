@@ -103,7 +103,8 @@ def network_of_file(path: Path, about: dict) -> FERNet | None:
     The exporter folds batch norms into the convolutions before them: only a bias is left of each.
     """
     backbone = models.build_backbone(about["architecture"], about["image_size"])
-    network = FERNet(backbone, **about.get("network", {"embedding_dim": about["embedding_dim"]}))
+    options = {"embedding_dim": about["embedding_dim"]} | about.get("network", {})
+    network = FERNet(backbone, **options)
     state, held = network.state_dict(), {}
     for tensor in onnx.load(path).graph.initializer:
         values = onnx.numpy_helper.to_array(tensor)

@@ -1,11 +1,11 @@
-"""Pictures of one's own: found, opened, their faces recognised, and written down a row a face."""
+"""Pictures of one's own: their faces found, recognised, and written down a row a face."""
 
 import csv
 import io
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,57 +30,48 @@ class Picture:
 
     Attributes:
         path: the file; "" of a live picture.
+        note: a sentence where there is something to say, else "".
         image: uint8 (H, W, 3), upright; None for a file that cannot be used.
-        boxes: (N, 4) x, y, width, height in its pixels, in reading order; whole numbers.
-        scores: (N,) the detector's; NaN where the whole picture was taken for a face.
+        faces: (N, 15) of the detector, boxes in whole pixels; (1, 5) with a score of NaN where the
+            whole picture was taken for a face.
         crops: N arrays uint8, what the classifier was given.
         probabilities: (N, 8).
-        sure: (N,) whether the answer is sure enough to be given.
-        note: a sentence where there is something to say, else "".
-        labels: face number, from 1 → the expression set by hand.
+        sure: (N,) bool, whether the answer is sure enough to be given.
+        labels: face, counted from 1 → the expression set by hand.
     """
 
     path: Path | str
-    image: np.ndarray | None
-    boxes: np.ndarray
-    scores: np.ndarray
-    crops: list[np.ndarray]
-    probabilities: np.ndarray
-    sure: np.ndarray
-    note: str
-    labels: dict[int, str]
+    note: str = ""
+    image: np.ndarray | None = None
+    faces: np.ndarray = field(default_factory=lambda: np.zeros((0, 15)))
+    crops: list[np.ndarray] = field(default_factory=list)
+    probabilities: np.ndarray = field(default_factory=lambda: np.zeros((0, NUM_CLASSES)))
+    sure: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    labels: dict[int, str] = field(default_factory=dict)
 
     def answers(self) -> list[str]:
-        """The likeliest expression of each face, its probability, and whether it is sure.
-
-        Such as "happy 87 %" or "fear 41 %, not sure".
-        """
-        rows = zip(self.probabilities, self.sure, strict=True)
+        """The likeliest expression of each face: "happy 87 %" or "fear 41 %, not sure"."""
+        likely = [(EXPRESSIONS[p.argmax()], round(100 * p.max())) for p in self.probabilities]
         return [
-            f"{EXPRESSIONS[p.argmax()]} {100 * p.max():.0f} %{'' if sure else ', not sure'}"
-            for p, sure in rows
+            f"{name} {percent} %{'' if sure else ', not sure'}"
+            for (name, percent), sure in zip(likely, self.sure, strict=True)
         ]
 
     def rows(self) -> list[tuple]:
-        """The rows of `COLUMNS`; of a picture without a face one, with face 0 and the note."""
-        if not len(self.boxes):
+        """Its rows of `COLUMNS`; of a picture without a face one, with face 0 and the note."""
+        if not len(self.faces):
             return [(str(self.path), 0, *[""] * (len(COLUMNS) - 3), self.note)]
-        return [
-            (
-                *(
-                    str(self.path),
-                    face,
-                    *box.astype(int),
-                    "" if np.isnan(score) else f"{score:.3f}",
-                ),
-                *(f"{value:.4f}" for value in p),
-                *(EXPRESSIONS[p.argmax()], "yes" if sure else "no"),
-                *(self.labels.get(face, ""), self.note),
+        rows = []
+        for place, face in enumerate(self.faces):
+            p, number = self.probabilities[place], place + 1
+            score = "" if np.isnan(face[-1]) else round(face[-1], 3)
+            rows.append(
+                (str(self.path), number, *face[:4].astype(int).tolist(), score)
+                + tuple(p.round(4).tolist())
+                + (EXPRESSIONS[p.argmax()], "yes" if self.sure[place] else "no")
+                + (self.labels.get(number, ""), self.note)
             )
-            for face, (box, score, p, sure) in enumerate(
-                zip(self.boxes, self.scores, self.probabilities, self.sure, strict=True), start=1
-            )
-        ]
+        return rows
 
 
 def list_pictures(paths, start: Path | str = ".") -> list[Path]:
@@ -97,9 +88,8 @@ def list_pictures(paths, start: Path | str = ".") -> list[Path]:
     """
     start = Path(start)
     if isinstance(paths, str):
-        alone = "\n" not in paths and len(paths) < 256
-        whole = alone and (start / Path(paths.strip()).expanduser()).exists()
-        paths = [paths] if whole else re.split(r"[,\n]", paths)
+        alone = len(paths) < 256 and (start / Path(paths.strip()).expanduser()).exists()
+        paths = [paths] if alone else re.split(r"[,\n]", paths)
     found: dict[Path, None] = {}
     for name in filter(None, (str(path).strip() for path in paths)):
         path = start / Path(name).expanduser()
@@ -112,35 +102,32 @@ def list_pictures(paths, start: Path | str = ".") -> list[Path]:
 def recognise_image(
     image: np.ndarray,
     classifier: FaceClassifier,
+    path: Path | str = "",
     whole_picture: bool = False,
     find: Callable[[np.ndarray], np.ndarray] = find_faces,
-    path: Path | str = "",
 ) -> Picture:
-    """Find the faces in one image (H, W, 3) and recognise each; see `recognise_picture`."""
+    """Find the faces in an image (H, W, 3) and recognise each; see `recognise_picture`."""
     faces, note = find(image), ""
     if not len(faces):
         note = f"no face found in {path}"
         if whole_picture:
-            height, width = image.shape[:2]
-            faces, note = np.array([[0, 0, width, height, np.nan]]), f"{note}: all of it taken"
+            faces = np.array([[0, 0, image.shape[1], image.shape[0], np.nan]])
+            note += ": the whole picture was taken for one"
     faces[:, :4] = faces[:, :4].round()
-    landmarks = faces[:, :-1]
-    crops = [crop_face(image, face, classifier.margin, classifier.align) for face in landmarks]
+    crops = [crop_face(image, face, classifier.margin, classifier.align) for face in faces]
     probabilities = classifier.classify(crops)
     sure = classifier.sure(probabilities)
-    return Picture(
-        path, image, faces[:, :4], faces[:, -1], crops, probabilities, sure, note, labels={}
-    )
+    return Picture(path, note, image, faces, crops, probabilities, sure)
 
 
 def recognise_picture(path: Path | str, classifier: FaceClassifier, **options) -> Picture:
-    """Find the faces in one file and recognise each.
+    """Find the faces in a file and recognise each.
 
     Args:
         path: the file.
         classifier: from `load_classifier`.
         options: `whole_picture`: where no face is found, take the whole picture for one; `find`:
-            another detector.
+            another detector than `find_faces`.
 
     Returns:
         `Picture`; a file that cannot be used has no faces and a `note`.
@@ -148,10 +135,9 @@ def recognise_picture(path: Path | str, classifier: FaceClassifier, **options) -
     try:
         if Path(path).is_dir():
             raise InputError(f"expected pictures ({', '.join(ENDINGS)}) in {path}, found none")
-        return recognise_image(datasets.open_image(path), classifier, path=path, **options)
+        return recognise_image(datasets.open_image(path), classifier, path, **options)
     except InputError as error:
-        none = np.zeros((0, NUM_CLASSES))
-        return Picture(path, None, none[:, :4], none[:, 0], [], none, none[:, 0], str(error), {})
+        return Picture(path, str(error))
 
 
 def recognise_pictures(
@@ -176,11 +162,11 @@ def recognise_pictures(
 class FacesTable:
     """A CSV file of `COLUMNS`, written a picture at a time.
 
-    Labels made by hand may stand in any that exists: a new one never takes its place, and one that
-    is continued keeps its rows.
+    Any that exists may hold labels made by hand: a new one never takes its place, and one that is
+    continued keeps its rows.
 
     Args:
-        folder: of a new file, `faces.csv` or else `faces-2.csv`, …; it is made.
+        folder: of a new file, `faces.csv`, or `faces-2.csv` and so on; it is made.
         continued: a file to go on with, however it ended.
 
     Attributes:
@@ -190,7 +176,7 @@ class FacesTable:
 
     def __init__(self, folder: Path | str = ".", continued: Path | str | None = None):
         self.done: set[str] = set()
-        self._begun: set[tuple[str, int]] = set()  # faces of a picture that was broken off
+        self._held: set[tuple[str, int]] = set()  # faces of a picture whose rows were broken off
         if continued is not None:
             self.path = Path(continued)
             self._read()
@@ -200,14 +186,13 @@ class FacesTable:
             self.path = _new_file(Path(folder))
         except OSError as error:
             raise InputError(
-                f"expected a folder that can be written, found {folder} ({error.strerror}); "
-                "name another"
+                f"expected a folder that can be written, found {folder} ({error.strerror})"
             ) from None
         self._append([COLUMNS])
 
     def write(self, picture: Picture) -> None:
         """Append a picture's rows."""
-        self._append([row for row in picture.rows() if row[:2] not in self._begun])
+        self._append([row for row in picture.rows() if row[:2] not in self._held])
         self.done.add(str(picture.path))
 
     def _append(self, rows: list[tuple]) -> None:
@@ -218,52 +203,41 @@ class FacesTable:
         try:
             text = self.path.read_text(encoding="utf-8")
             header, *rows = csv.reader(io.StringIO(text))
+            if tuple(header) != COLUMNS:
+                raise ValueError(f"columns {', '.join(header)[:60]}")
         except (OSError, ValueError) as error:
             raise InputError(
-                f"expected a table of faces to go on with at {self.path}, found none ({error})"
+                f"expected a table of faces to go on with at {self.path}, found another ({error})"
             ) from None
-        if tuple(header) != COLUMNS:
-            raise InputError(
-                f"expected the columns of a table of faces in {self.path}, found "
-                f"{', '.join(header)[:60]} …; begin a new one"
-            )
         if not text.endswith("\n"):  # broken off, or saved by an editor
-            if len(rows[-1]) < len(COLUMNS):
-                rows.pop()
+            if rows and len(rows[-1]) < len(COLUMNS):
+                broken, last = rows.pop()[0], rows[-1][0] if rows else ""
+                if last.startswith(broken):  # the same picture, as far as its name was written
+                    self._held = {(last, int(row[1])) for row in rows if row[0] == last}
                 text = text[: text.rindex("\n")]
-                last = rows[-1][0] if rows else ""
-                self._begun = {(last, int(row[1])) for row in rows if row[0] == last}
             with atomic_write(self.path) as temporary:
                 temporary.write_text(f"{text}\n", encoding="utf-8")
-        self.done = {row[0] for row in rows} - {last for last, _ in self._begun}
+        self.done = {row[0] for row in rows} - {name for name, _ in self._held}
 
 
 def _new_file(folder: Path) -> Path:
-    for number in itertools.count(1):
-        path = folder / (f"faces-{number}.csv" if number > 1 else "faces.csv")
-        try:
-            path.open("x").close()
-            return path
-        except FileExistsError:
-            continue
+    numbered = (f"faces-{number}.csv" for number in itertools.count(2))
+    path = next(
+        folder / name
+        for name in itertools.chain(["faces.csv"], numbered)
+        if not (folder / name).exists()
+    )
+    path.open("x").close()
+    return path
 
 
 def draw_pictures(folder: Path | str) -> list[Path]:
     """Write `portrait.png` (one drawn face) and `group.png` (eight, one an expression)."""
-    faces = datasets.draw_examples(per_class=1, size=160, seed=2020)[:, 0]
-    pictures = {"portrait.png": _tile(faces[1:2], 1), "group.png": _tile(faces, 4)}
-    paths = [Path(folder) / name for name in pictures]
-    for path, picture in zip(paths, pictures.values(), strict=True):
+    faces = datasets.draw_examples(per_class=1, size=160, seed=2020)[:, 0]  # (8, 160, 160, 3)
+    framed = np.pad(faces, ((0, 0), (15, 15), (15, 15), (0, 0)), constant_values=214)
+    group = np.concatenate([np.concatenate([*row], axis=1) for row in (framed[:4], framed[4:])])
+    paths = [Path(folder) / "portrait.png", Path(folder) / "group.png"]
+    for path, picture in zip(paths, (framed[1], group), strict=True):
         with atomic_write(path) as temporary:
             Image.fromarray(picture).save(temporary)
     return paths
-
-
-def _tile(faces: np.ndarray, columns: int, gap: int = 30) -> np.ndarray:
-    padded = np.pad(
-        faces, ((0, 0), (0, gap), (0, gap), (0, 0)), constant_values=214
-    )  # (N, S, S, 3)
-    side = padded.shape[1]
-    rows = padded.reshape(-1, columns, side, side, 3).transpose(0, 2, 1, 3, 4)
-    tiled = rows.reshape(-1, columns * side, 3)
-    return np.pad(tiled, ((gap, 0), (gap, 0), (0, 0)), constant_values=214)

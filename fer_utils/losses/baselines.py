@@ -75,7 +75,8 @@ def arcface_loss(
     """
     require(0 <= angular_margin <= math.pi / 2, "angular_margin in 0…π/2", angular_margin)
     require(0 < scale < math.inf, "scale > 0", scale)
-    cosines = at_least_float32(logits) / scale  # (N, C)
+    logits = at_least_float32(logits)
+    cosines = logits / scale  # (N, C)
     # Held off 0: at θ = 0 and π the sine's derivative in the cosine is infinite.
     sines = (1 - cosines.square()).clamp(min=torch.finfo(cosines.dtype).eps).sqrt()
     turned = cosines * (1 - math.cos(angular_margin)) + sines * math.sin(angular_margin)

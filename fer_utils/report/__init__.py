@@ -7,7 +7,6 @@ A `plot_…` takes data and an Axes and returns the Axes, a `figure_…` lays ou
 from fer_utils.report.cases import Case, join_runs, read_cases
 from fer_utils.report.data_figures import figure_class_counts, figure_identities, figure_samples
 from fer_utils.report.data_figures import plot_class_counts, plot_duplicates, plot_votes
-from fer_utils.report.data_figures import plot_weights
 from fer_utils.report.model_card import model_card, write_model_card
 from fer_utils.report.page import StudyPage, to_markdown
 from fer_utils.report.picture_figures import figure_cards, figure_gallery, figure_overlays

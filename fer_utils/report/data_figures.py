@@ -12,11 +12,18 @@ from fer_utils.report.run_figures import plot_confusion
 BAR_COLORS = [COLORS[name] for name in EXPRESSIONS]
 
 
-def plot_class_counts(counts, ax: Axes) -> Axes:
-    """Images of each class (8,), on a linear axis so that bars are as long as counts (Fig. 3)."""
+def plot_class_counts(counts, ax: Axes, weights: bool = False) -> Axes:
+    """Images of each class (8,), linear so that bars are as long as counts (Fig. 3).
+
+    `weights`: those of Eq. 6 stand in the bars' labels.
+    """
     counts = pd.Series(np.asarray(counts), index=EXPRESSIONS)
-    bars = ax.bar(range(NUM_CLASSES), counts, color=BAR_COLORS, width=0.75)
-    ax.bar_label(bars, fmt="{:,.0f}", fontsize=6.5, padding=1.5)
+    bars, least = (
+        ax.bar(range(NUM_CLASSES), counts, color=BAR_COLORS, width=0.75),
+        counts.replace(0, np.nan).min(),
+    )
+    labels = [f"{n:,}" + (f"\nW = {least / n:.2g}" if weights and n else "") for n in counts]
+    ax.bar_label(bars, labels, fontsize=6.5, padding=1.5)
     style.class_ticks(ax)
     ax.set_ylabel("images")
     ax.yaxis.set_major_formatter("{x:,.0f}")
@@ -103,25 +110,6 @@ def tile(images, places, shape: tuple[int, int], right: int, below: int) -> np.n
     for image, (row, column) in zip(images, places, strict=True):
         sheet[row * step_y :, column * step_x :][:height, :width] = image
     return sheet
-
-
-def plot_weights(counts, ax: Axes) -> Axes:
-    """Weights of Eq. 6 from training counts (8,), and what they leave of the sample's size."""
-    counts = np.asarray(counts, dtype=float)
-    present, total = np.flatnonzero(counts), counts.sum()
-    weights = counts[present].min() / counts[present]
-    for place, weight in zip(present, weights, strict=True):
-        ax.plot([place, place], [weight, 1], color=BAR_COLORS[place], linewidth=0.8)
-        ax.plot(place, weight, "o", color=BAR_COLORS[place])
-        below = {"xytext": (0, -4), "textcoords": "offset points", "ha": "center", "va": "top"}
-        ax.annotate(f"{weight:.2g}", (place, weight), fontsize=6.5, **below)
-    ax.set(yscale="log", ylim=(weights.min() / 2.5, 1.6), xlim=(-0.6, NUM_CLASSES - 0.4))
-    ax.set_ylabel("weight $W_c = N_{min}/N_c$")
-    style.class_ticks(ax)
-    effective = (weights @ counts[present]) ** 2 / (weights**2 @ counts[present])
-    text = f"effective sample: {effective:,.0f} of {total:,.0f} images"
-    ax.set_title(f"{text} ({100 * effective / total:.0f} %)", loc="right", fontsize=7)
-    return ax
 
 
 def plot_duplicates(duplicates: pd.DataFrame, ax: Axes) -> Axes:

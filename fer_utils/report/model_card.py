@@ -23,7 +23,6 @@ def model_card(run: Run) -> str:
     manifest = datasets.read_manifest(run.require("manifest.parquet"))
     people, drawn = params.target == "subject", params.dataset == "synthetic"
     split = "validation" if people else params.evaluation
-    scores, recalls = _of_people(measured) if people else _of_expressions(measured)
     return render(
         "model_card.md.j2",
         name=f"{run.study}/{run.name}",
@@ -40,8 +39,8 @@ def model_card(run: Run) -> str:
         loss=NAMES[params.loss],
         dataset="drawn faces (synthetic)" if drawn else params.dataset,
         counts=to_markdown(_counts(manifest, people)),
-        scores=scores,
-        recalls=recalls,
+        scores=to_markdown(_scores(measured)),
+        recalls="" if people else to_markdown(_recalls(measured)),
     )
 
 
@@ -55,34 +54,25 @@ def write_model_card(run: Run, folder: Path | str | None = None) -> Path:
 
 def _counts(manifest: pd.DataFrame, people: bool) -> pd.DataFrame:
     if people:
-        found = manifest.groupby("split", sort=False)["subject"].agg(
-            Images="size", People="nunique"
-        )
-        return found.rename_axis("Split").reset_index()
-    found = datasets.count_table(manifest).pivot(
-        index="expression", columns="split", values="images"
-    )
-    return found.reindex(EXPRESSIONS).rename_axis("Images", axis=0).reset_index()
+        found = manifest.groupby("split", sort=False)["subject"]
+        return found.agg(images="size", people="nunique").reset_index()
+    table = pd.crosstab(manifest["label"], manifest["split"])
+    return table.rename(index=dict(enumerate(EXPRESSIONS))).rename_axis("class").reset_index()
 
 
-def _of_expressions(measured: dict) -> tuple[str, str]:
-    names = [*paper.METRICS, "macro_recall"]
-    scores = [(metrics.METRICS[name], percent(measured[name])) for name in names]
+def _scores(measured: dict) -> pd.DataFrame:
+    """The six metrics; or identification, and verification of people held out of training."""
+    names = [*paper.METRICS, "macro_recall", *(name for name in measured if "verification" in name)]
+    names = [name for name in ("validation_accuracy", *names) if name in measured]
+    titles = [metrics.METRICS.get(name, name.replace("_", " ")) for name in names]
+    return pd.DataFrame({"Metric": titles, "Value": [f"{measured[name]:.4g}" for name in names]})
+
+
+def _recalls(measured: dict) -> pd.DataFrame:
     confusion = np.array(measured["confusion"])
     images, right = confusion.sum(axis=1), np.diagonal(confusion)
-    low, high = metrics.wilson_interval(right, images)
     rows = []
-    for label, name in enumerate(EXPRESSIONS):
-        recall = format_interval(measured[f"recall_{name}"], low[label], high[label])
-        few = " (few: hardly known)" if images[label] < FEW else ""
-        rows.append((name, recall, f"{images[label]:,}{few}"))
-    columns = ["Class", "Recall, 95 % Wilson interval", "Images"]
-    tables = pd.DataFrame(scores, columns=["Metric", "Value"]), pd.DataFrame(rows, columns=columns)
-    return tuple(map(to_markdown, tables))
-
-
-def _of_people(measured: dict) -> tuple[str, str]:
-    """Identification, and verification of people who were held out of training."""
-    shown = ["validation_accuracy", *(name for name in measured if "verification" in name)]
-    rows = [(name.replace("_", " "), f"{measured[name]:.4g}") for name in shown]
-    return to_markdown(pd.DataFrame(rows, columns=["Figure", "Value"])), ""
+    for name, n, *ends in zip(EXPRESSIONS, images, *metrics.wilson_interval(right, images)):  # noqa: B905
+        few = " (few: hardly known)" if n < FEW else ""
+        rows.append((name, format_interval(measured[f"recall_{name}"], *ends), f"{n:,}{few}"))
+    return pd.DataFrame(rows, columns=["Class", "Recall, 95 % Wilson interval", "Images"])

@@ -68,12 +68,12 @@ class Part:
 
 
 class StudyPage:
-    """Writes `folder`: figures as PNG and PDF, tables as CSV, and the page of them all."""
+    """Writes `folder`: figures as PNG and in one PDF, tables as CSV, and the page of them all."""
 
     def __init__(self, folder: Path | str, title: str):
         self.folder, self.title = Path(folder), title
         self.verdict, self.protocol = "", []  # the sentence under the title, lines at the end
-        self.learned = ""  # what the notebook concludes
+        self.learned, self.figures = "", []  # what the notebook concludes
         self.sections: dict[str, list[Part]] = {"": []}
 
     def section(self, heading: str) -> None:
@@ -82,7 +82,8 @@ class StudyPage:
 
     def add_figure(self, name: str, figure: Figure, title: str, caption: str = "") -> Part:
         """Write a figure and return it as a notebook shows it."""
-        picture, _ = style.save_figure(figure, self.folder / name)
+        self.figures.append(figure)
+        (picture,) = style.save_figure(figure, self.folder / name, ["png"])
         return self._add(Part(title, caption, picture=picture))
 
     def add_table(self, name, table, title, caption="", numbers=None, folded=True) -> Part:
@@ -98,7 +99,8 @@ class StudyPage:
         return part
 
     def write(self) -> Path:
-        """Write the page of all that was added, in order."""
+        """Write the page of all that was added, in order, and `figures.pdf` for print."""
+        style.save_pages(self.figures, self.folder / "figures.pdf")
         path = self.folder / "README.md"
         with atomic_write(path) as temporary:
             temporary.write_text(render("study.md.j2", page=self), encoding="utf-8")

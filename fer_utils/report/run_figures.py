@@ -55,12 +55,10 @@ def figure_training(history: pd.DataFrame, epochs: int, title: str = "") -> Figu
 
 
 def plot_confusion(confusion, ax: Axes, percent=True, supports=None, published=None) -> Axes:
-    """A confusion matrix (8, 8), rows true, shaded by the share of the row.
+    """A confusion matrix (8, 8), rows true, each cell in per cent of its row or as a count.
 
-    Args:
-        percent: write each cell in per cent of its row, or as a count.
-        supports: (8,) images to write beside the names; default: the rows' sums.
-        published: (true, predicted) → share, written small into the cell.
+    Beside the names stand `supports` (default: the rows' sums); `published` shares, by (true,
+    predicted), stand small in their cells.
     """
     confusion = np.asarray(confusion, dtype=float)
     if confusion.shape != (NUM_CLASSES, NUM_CLASSES):

@@ -44,16 +44,14 @@ def looks(names: Mapping[str, str]) -> dict[str, dict]:
     return found
 
 
-def plot_tradeoff(scores: pd.DataFrame, curve: pd.DataFrame, ax: Axes, styles=None) -> Axes:
-    """Accuracy against macro recall: the free line with its band, every loss with its intervals.
+def plot_tradeoff(scores, curve, ax: Axes, second: str = "macro_recall", styles=None) -> Axes:
+    """Accuracy against a recall: the free line with its band, every loss with its intervals.
 
-    Args:
-        scores, curve: one panel's rows of `score_table` and `operating_curves`.
-        styles: of `looks`.
+    From one panel's rows of `score_table` and `operating_curves`; `second`: see `Case.second`.
     """
     styles = styles or looks(dict(zip(scores["name"], scores["loss"], strict=True)))
     small = {"textcoords": "offset points", "fontsize": 6.5}
-    line = 100 * curve[["accuracy", "macro_recall", "low", "high"]].T.to_numpy()
+    line = 100 * curve[["accuracy", "recall", "low", "high"]].T.to_numpy()
     ax.fill_between(line[0], *line[2:], color=style.GREY, alpha=0.2, linewidth=0)
     label = "softmax adjusted by τ, no training"
     ax.plot(*line[:2], color=style.GREY, label=label if len(curve) else None, zorder=2)
@@ -64,17 +62,18 @@ def plot_tradeoff(scores: pd.DataFrame, curve: pd.DataFrame, ax: Axes, styles=No
     powers = scores[scores["loss"].isin(["softmax", "weighted_softmax"])]
     powers = powers.assign(power=powers["power"].where(powers["loss"] != "softmax", 0))
     powers = powers.sort_values("power") if len(powers) > 2 else powers.iloc[:0]
-    points, color = 100 * powers[["accuracy", "macro_recall"]].to_numpy(), style.GREEN
+    points, color = 100 * powers[["accuracy", second]].to_numpy(), style.GREEN
     ax.plot(*points.T, ":", color=color, zorder=1.5)
     for power, point in list(zip(powers["power"], points, strict=True))[1:]:
         ax.annotate(f"$W_c^{{{power:g}}}$", point, (5, -10), color=color, **small)
     for row in scores.to_dict("records"):
-        center = 100 * row["accuracy"], 100 * row["macro_recall"]
-        errors = [_errors(row, name) for name in ("macro_recall", "accuracy")]
+        center = 100 * row["accuracy"], 100 * row[second]
+        errors = [_errors(row, name) for name in (second, "accuracy")]
         look = {**(styles[row["name"]] if row["loss"] else RING), "linestyle": "none"}
         label = row["name"] if row["loss"] else "… with the τ of validation"
         ax.errorbar(*center, *errors, label=label, elinewidth=0.9, zorder=3, **look)
-    ax.set(xlabel="accuracy (%)", ylabel="macro recall (%)")
+    rare = "mean recall of disgust and contempt (%)"
+    ax.set(xlabel="accuracy (%)", ylabel="macro recall (%)" if second == "macro_recall" else rare)
     ax.grid(True, axis="both")
     return ax
 
@@ -86,7 +85,7 @@ def _errors(row: dict, name: str) -> np.ndarray:
 
 
 @style.applied()
-def figure_tradeoff(scores: pd.DataFrame, curves: pd.DataFrame) -> Figure:
+def figure_tradeoff(scores: pd.DataFrame, curves: pd.DataFrame, second="macro_recall") -> Figure:
     """`plot_tradeoff` of every panel, without the cases `at_chance`."""
     shown = scores.drop(at_chance(scores).index)
     styles = looks(dict(zip(shown["name"], shown["loss"], strict=True)))
@@ -94,7 +93,8 @@ def figure_tradeoff(scores: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     figure, axes = style.new_panels(len(groups), 2.9, 5.0, math.ceil((len(styles) + 1) / 2))
     handles = {}
     for (panel, own), ax in zip(groups, axes, strict=True):
-        plot_tradeoff(own, curves[curves["panel"] == panel], ax, styles).set_title(panel)
+        curve = curves[curves["panel"] == panel]
+        plot_tradeoff(own, curve, ax, second, styles).set_title(panel)
         handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=2)
     return figure
@@ -108,28 +108,26 @@ def at_chance(scores: pd.DataFrame) -> pd.DataFrame:
 def plot_differences(table: pd.DataFrame, ax: Axes) -> Axes:
     """A row a difference with its interval, filled where it excludes zero, under bold headings.
 
-    Args:
-        table: `heading`, `row`, `difference`, `low`, `high`; a row takes an eighth of an inch.
+    Columns: `heading`, `row`, `difference`, `low`, `high`. A row takes an eighth of an inch.
     """
-    ticks, place = {}, 0.0
-    for heading, rows in table.groupby("heading", sort=False):
-        words = {"transform": ax.get_yaxis_transform(), "weight": "bold", "in_layout": False}
-        ax.text(0.005, place + 0.4, heading, fontsize=6.5, va="bottom", **words)
-        for row in rows.rename(columns={"low": "difference_low", "high": "difference_high"}).iloc:
-            place += 1
-            ticks[place] = row["row"]
-            sure = row["difference_low"] > 0 or row["difference_high"] < 0
-            look = {"color": style.BLUE if sure else style.GREY, "fmt": "s" if sure else "o"}
-            look |= {"markerfacecolor": style.BLUE if sure else "white", "markersize": 3.5}
-            look["label"] = "interval excludes zero" if sure else "interval holds zero"
-            x, ends = 100 * row["difference"], _errors(row, "difference")
-            ax.errorbar(x, place, xerr=ends, capsize=1.5, elinewidth=1, **look)
-        place += 1.3
+    values = 100 * table[["difference", "low", "high"]].T.to_numpy()
+    ends = np.abs(values[1:] - values[0])
+    blocks = (table["heading"] != table["heading"].shift()).cumsum().to_numpy()
+    places = np.arange(len(table)) + 1.3 * blocks
+    words = {"transform": ax.get_yaxis_transform(), "weight": "bold", "in_layout": False}
+    for first in np.unique(blocks, return_index=True)[1]:
+        heading = table["heading"].iloc[first]
+        ax.text(0.005, places[first] - 0.6, heading, fontsize=6.5, va="bottom", **words)
+    sure = (values[1] > 0) | (values[2] < 0)
+    solid = {"fmt": "s", "color": style.BLUE, "label": "interval excludes zero"}
+    hollow = {"fmt": "o", "color": style.GREY, "markerfacecolor": "white"}
+    for kind, look in ((sure, solid), (~sure, hollow | {"label": "interval holds zero"})):
+        look |= {"capsize": 1.5, "elinewidth": 1, "markersize": 3.5}
+        ax.errorbar(values[0, kind], places[kind], xerr=ends[:, kind], **look)
     ax.axvline(0, color="black", linewidth=0.7, zorder=1)
-    ax.set_yticks(list(ticks), ticks.values(), fontsize=6)
-    ax.set(ylim=(place, -0.5), xlabel="difference (points)")
-    keys = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    ax.legend(keys.values(), keys, loc="lower left", bbox_to_anchor=(-0.1, 1), ncols=3)
+    ax.set_yticks(places, table["row"], fontsize=6)
+    ax.set(ylim=(places[-1] + 0.8, places[0] - 1.7), xlabel="difference (points)")
+    ax.legend(loc="lower left", bbox_to_anchor=(-0.1, 1), ncols=2)
     ax.grid(True, axis="x")
     ax.grid(False, axis="y")
     return ax

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import matplotlib.style
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from fer_utils.core import EXPRESSIONS, NUM_CLASSES, atomic_write
@@ -63,13 +64,22 @@ def draw(plot, *data, size=(COLUMN, 2.4), title: str = "", **options) -> Figure:
 
 
 @applied()
-def save_figure(figure: Figure, path) -> list[Path]:
+def save_figure(figure: Figure, path, suffixes=("png", "pdf")) -> list[Path]:
     """Write `<path>.png` and `<path>.pdf`: whole or not at all, and always the same bytes."""
-    paths = [Path(f"{path}.{suffix}") for suffix in _METADATA]
-    for final, metadata in zip(paths, _METADATA.values(), strict=True):
+    paths = [Path(f"{path}.{suffix}") for suffix in suffixes]
+    for final in paths:
         with atomic_write(final) as unfinished:
-            figure.savefig(unfinished, metadata=metadata)
+            figure.savefig(unfinished, metadata=_METADATA[final.suffix[1:]])
+        figure.set_layout_engine("none")  # it is laid out now, and to do so takes longest of all
     return paths
+
+
+@applied()
+def save_pages(figures: list[Figure], path: Path) -> None:
+    """Write figures into one PDF, a page each: fonts, which take seconds, are embedded once."""
+    with atomic_write(path) as unfinished, PdfPages(unfinished, metadata=_METADATA["pdf"]) as pages:
+        for figure in figures:
+            pages.savefig(figure)
 
 
 def hide_frame(ax: Axes) -> None:

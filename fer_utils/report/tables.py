@@ -52,12 +52,7 @@ def format_differences(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def class_gains(cases: list[Case], order=EXPRESSIONS) -> pd.DataFrame:
-    """Recall of every class less softmax's on the same images and seeds, for `plot_differences`.
-
-    Returns:
-        DataFrame: `panel`, `heading` (the loss), `row` (the class and its images, in `order`),
-        `difference`, `low`, `high`.
-    """
+    """Recall of every class less softmax's on the same images and seeds, for `plot_differences`."""
     rows = []
     for case, free in verdict.against_free(cases):
         images = np.bincount(case.labels, minlength=NUM_CLASSES)
@@ -73,12 +68,7 @@ def class_gains(cases: list[Case], order=EXPRESSIONS) -> pd.DataFrame:
 def compare_with_published(cases: list[Case], base: str, balanced: bool = True) -> pd.DataFrame:
     """Table 5 or 6: a row of ours and one of the paper's for each model of a base.
 
-    Args:
-        base: key of `paper.BASES`.
-        balanced: ours as on a test with as many images of each class, as the paper's is.
-
-    Returns:
-        DataFrame: `name`, `source`, and for each of the six metrics what `score_table` has.
+    `balanced`: ours as on a test with as many images of each class, as the paper's is.
     """
     own, options = [case for case in cases if case.base == base], {"balanced": balanced}
     scores = verdict.score_table(own, tuple(paper.METRICS), False, resamples=300, **options)
@@ -141,8 +131,7 @@ def confusions(cases: list[Case]) -> dict[str, tuple]:
 def add_verdict(page, results, cases: list[Case]):
     """Begin a page: verdict, its figure and small table, protocol, and folded what they rest on.
 
-    Yields:
-        What was added, to be displayed.
+    Yields what was added, to be displayed.
     """
     scores, curves = verdict.score_table(cases), verdict.operating_curves(cases)
     equal = verdict.at_equal_accuracy(cases)
@@ -150,8 +139,11 @@ def add_verdict(page, results, cases: list[Case]):
     gone = [f"{row.name} ({row.panel})" for row in at_chance(scores).itertuples(index=False)]
     caption = "Means over seeds; bars and band are 95 % intervals over images."
     caption += f" At chance, left out: {', '.join(gone)}." if gone else ""
-    title = "Accuracy against macro recall; above the line a loss is worth its training"
-    yield page.add_figure("verdict", figure_tradeoff(scores, curves), title, caption)
+    title = (
+        f"Accuracy against {cases[0].second.replace('_', ' ')}; above the line a loss is worth it"
+    )
+    figure = figure_tradeoff(scores, curves, cases[0].second)
+    yield page.add_figure("verdict", figure, title, caption)
     note = verdict.say_calibration(cases)
     for panel, own in scores.groupby("panel", sort=False):
         title = f"Scores in per cent with 95 % intervals{f', {panel}' if panel else ''}"

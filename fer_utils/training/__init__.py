@@ -2,8 +2,6 @@
 
 from fer_utils.core import parameters
 from fer_utils.training.augmentation import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     change,
     crop,
     evaluation_input,
@@ -15,8 +13,6 @@ from fer_utils.training.embedding import CollapseWarning
 from fer_utils.training.fitting import Interrupted, build, fit, predictions_table, score
 
 __all__ = [
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
     "CollapseWarning",
     "FaceDataset",
     "Interrupted",

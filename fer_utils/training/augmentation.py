@@ -11,9 +11,7 @@ from torch import Tensor
 
 from fer_utils.core import RunParameters
 from fer_utils.datasets import Draws
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB, of values from 0 to 1
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from fer_utils.models import IMAGENET_INPUT
 
 _ATTEMPTS = 10  # torchvision's: crops drawn before the largest possible one is taken
 _RATIO = (3 / 4, 4 / 3)  # of a crop's width to its height; the paper is silent on it
@@ -37,8 +35,8 @@ def square_side(params: RunParameters) -> int:
 
 def normalize(pixels: Tensor) -> Tensor:
     """(N, 1 or 3, H, W), 0–255 → float32 (N, 3, H, W), ImageNet-normalised; grey thrice."""
-    std = pixels.new_tensor(IMAGENET_STD, dtype=torch.float64).view(3, 1, 1)
-    mean = pixels.new_tensor(IMAGENET_MEAN, dtype=torch.float64).view(3, 1, 1)
+    std = pixels.new_tensor(IMAGENET_INPUT["std"], dtype=torch.float64).view(3, 1, 1)
+    mean = pixels.new_tensor(IMAGENET_INPUT["mean"], dtype=torch.float64).view(3, 1, 1)
     return pixels * (1 / (255 * std)).float() + (-mean / std).float()
 
 

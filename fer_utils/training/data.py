@@ -81,12 +81,13 @@ def _read(params: RunParameters, root: Path) -> pd.DataFrame:
     ferplus = params.dataset == "ferplus"
     by_reader = ferplus and params.protocol == "official" and params.remove_leaks == "exact"
     options = {"remove_leaks": by_reader, "label_rule": params.label_rule} if ferplus else {}
-    manifest = datasets.read_dataset(
-        params.dataset,
-        resolve_path(params.data, root),
-        on_bad_image=params.data_option("on_bad_image"),
-        **options,
-    )
+    with datasets.remembered_checks(root / ".cache" / "checks"):
+        manifest = datasets.read_dataset(
+            params.dataset,
+            resolve_path(params.data, root),
+            on_bad_image=params.data_option("on_bad_image"),
+            **options,
+        )
     if params.protocol == "paper":
         per_class = params.data_option("held_out_per_class")
         manifest = datasets.paper_protocol(manifest, params.data_seed, per_class)

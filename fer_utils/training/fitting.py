@@ -171,9 +171,9 @@ def build(params: RunParameters, manifest: pd.DataFrame, root: Path) -> Expressi
         classifier=params.classifier,
         logit_scale=params.loss_options.get("scale", 30.0),
     )
-    models.freeze_stages(network, params.frozen_stages)
     if params.device != "cpu" and torch.cuda.is_available() and params.devices != 1:
         network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    models.freeze_stages(network, params.frozen_stages)
     loss = losses.make_loss(
         params.loss,
         counts,

@@ -14,10 +14,8 @@ from fer_utils.datasets.synthetic import Draws, draw_examples, draw_manifest, re
 from fer_utils.datasets.synthetic import population as drawing
 from fer_utils.datasets.synthetic.canvas import Canvas, between, column, inside, line, take
 from fer_utils.datasets.synthetic.draws import apportion
-from fer_utils.datasets.synthetic.faces import identity
 from fer_utils.datasets.synthetic.features import (
     ACTION_UNITS,
-    PROTOTYPES,
     activations,
     displacements,
     label_confusion,
@@ -46,9 +44,8 @@ def portraits(*expressions, subject=3, intensity=1.0):
 
 def test_pixels_and_rows_are_those_of_the_first_release():
     """Hashes from before the package was rebuilt: committed results are about these very faces."""
-    wild = read_synthetic(
-        train=96, validation=16, test=16, subjects=20, difficulty=1.5, seed=7
-    )  # fmt: skip
+    sizes = {"train": 96, "validation": 16, "test": 16, "subjects": 20}
+    wild = read_synthetic(**sizes, difficulty=1.5, seed=7)
     rows = wild[ROWS].to_numpy(dtype=np.int64)
     assert sha(rows) == "da1e41b62e59316d4e87271a02e5fbce19fa0e4a7be35639d17a68a635eb99b1"
     faces = draw_manifest(wild)
@@ -85,11 +82,14 @@ def test_training_follows_table_3_and_the_rest_is_balanced(population):
     assert set(np.bincount(equal["subject"])) == {40, 41}
 
 
-def test_no_person_is_in_two_splits_and_labels_tell_nothing_of_them(population):
+def test_people_keep_to_a_split_differ_and_tell_nothing_of_labels(population):
     assert (population.groupby("subject")["split"].nunique() == 1).all()
     assert population["subject"].nunique() == 60
     train = population[population["split"] == "train"]
     assert train[["label", "subject", "image"]].corr().loc["label"].drop("label").abs().max() < 0.2
+    faces = np.stack([portraits("neutral", subject=person)[0] for person in range(8)])
+    assert np.ptp(faces[:, 70, 64]) > 60, "skin from light to dark"
+    assert (np.ptp(faces, axis=0) > 0).mean() > 0.7
 
 
 def test_an_ideal_observer_is_right_as_often_as_annotators_agree():
@@ -114,26 +114,13 @@ def test_pictures_depend_on_their_row_alone(population, size, monkeypatch):
     rows = population.iloc[:40]
     together = draw_manifest(rows, size)
     assert together.shape == (40, size, size, 3) and together.dtype == np.uint8
+    assert together.min() < 20 and together.max() > 235
+    assert len(np.unique(together.reshape(40, -1), axis=0)) == 40
+    assert draw_manifest(rows.iloc[:0], size).shape == (0, size, size, 3)
     some = np.random.default_rng(0).permutation(40)[:13]
     np.testing.assert_array_equal(draw_manifest(rows.iloc[some], size), together[some])
     monkeypatch.setattr(drawing, "_PIXELS_AT_ONCE", 7 * size**2)
     np.testing.assert_array_equal(draw_manifest(rows, size), together)
-
-
-def test_pictures_use_the_range_and_differ(population):
-    faces = draw_manifest(population.iloc[:40])
-    assert faces.shape[1:] == (64, 64, 3) and faces.min() < 20 and faces.max() > 235
-    assert (faces.std(axis=(1, 2, 3)) > 8).all()
-    assert len(np.unique(faces.reshape(40, -1), axis=0)) == 40
-    assert draw_manifest(population.iloc[:0]).shape == (0, 64, 64, 3)
-
-
-def test_a_person_keeps_face_and_skin_and_people_differ():
-    people, again = identity(0, np.arange(300)), identity(0, [17])
-    assert len(np.unique(people["face_width"])) == 300
-    brightness = people["skin"].mean(axis=1)
-    assert brightness.min() < 0.32 and brightness.max() > 0.82
-    assert all(np.array_equal(again[name][0], people[name][17]) for name in people)
 
 
 def test_expressions_are_seen():
@@ -187,9 +174,6 @@ def test_rows_of_something_else_are_refused(population):
             draw_manifest(rows, size)
 
 
-# Action units
-
-
 def shown(expression, intensity=1.0, second=None, weight=0.0, side=1, parted=0.0):
     label = LABELS[expression]
     other = LABELS[second] if second else label
@@ -202,47 +186,21 @@ def alone(unit, strength=1.0):
     return displacements(active)
 
 
-def test_prototypes_are_those_of_the_literature():
-    expected = {
-        "neutral": set(),
-        "happy": {6, 12},
-        "sad": {1, 4, 15},
-        "surprise": {1, 2, 5, 26},
-        "fear": {1, 2, 4, 5, 7, 20, 26},
-        "disgust": {9, 15, 16},
-        "anger": {4, 5, 7, 23},
-        "contempt": {12, 14},
-    }
-    assert {name: set(units) for name, units in PROTOTYPES.items()} == expected
-    for name, units in expected.items():
-        assert {ACTION_UNITS[place] for place in np.flatnonzero(shown(name)[0, 1])} == units
+# Of the FACS manual: down, outwards, open or strong is +.
+MOVES = """1 -brow_inner_y; 2 -brow_outer_y; 4 +brow_inner_y -brow_inner_x +furrow; 5 +upper_lid;
+6 +cheek -lower_lid; 7 -lower_lid -upper_lid; 9 +nose_wrinkle +nasolabial -upper_lip_y;
+12 -corner_y +corner_x; 14 +dimple; 15 +corner_y; 16 +lower_lip_y; 20 +corner_x; 23 -lip_thickness;
+25 +mouth_open; 26 +jaw_y +mouth_open"""
 
 
-@pytest.mark.parametrize(
-    ("unit", "moves"),
-    [
-        (1, {"brow_inner_y": -1}),
-        (2, {"brow_outer_y": -1}),
-        (4, {"brow_inner_y": +1, "brow_inner_x": -1, "furrow": +1}),
-        (5, {"upper_lid": +1}),
-        (6, {"cheek": +1, "lower_lid": -1}),
-        (7, {"lower_lid": -1, "upper_lid": -1}),
-        (9, {"nose_wrinkle": +1, "nasolabial": +1, "upper_lip_y": -1}),
-        (12, {"corner_y": -1, "corner_x": +1}),
-        (14, {"dimple": +1}),
-        (15, {"corner_y": +1}),
-        (16, {"lower_lip_y": +1}),
-        (20, {"corner_x": +1}),
-        (23, {"lip_thickness": -1}),
-        (25, {"mouth_open": +1}),
-        (26, {"jaw_y": +1, "mouth_open": +1}),
-    ],
-)
-def test_each_unit_moves_its_part_in_proportion_to_its_strength(unit, moves):
-    full, half = alone(unit), alone(unit, 0.5)
-    for landmark, direction in moves.items():
-        assert (np.sign(full[landmark]) == direction).all()
-        np.testing.assert_allclose(half[landmark], full[landmark] / 2)
+@pytest.mark.parametrize("unit_moves", MOVES.replace("\n", " ").split("; "))
+def test_each_unit_moves_its_part_in_proportion_to_its_strength(unit_moves):
+    unit, *moves = unit_moves.split()
+    full, half = alone(int(unit)), alone(int(unit), 0.5)
+    for direction, *landmark in moves:
+        moved = full["".join(landmark)]
+        assert ((moved > 0) == (direction == "+")).all() and moved.all()
+        np.testing.assert_allclose(half["".join(landmark)], moved / 2)
 
 
 def test_brows_blends_sides_and_lips():
@@ -281,9 +239,6 @@ def test_labels_are_confused_with_what_looks_alike():
     assert ratio == pytest.approx(np.exp(-2 / 4) / np.exp(-4 / 4))
 
 
-# The rasteriser
-
-
 def canvas(size, roll=0.0, zoom=1.0, shift=0.0, yaw=0.0, count=1):
     return Canvas(size, *(np.full(count, v) for v in (roll, zoom, shift, shift, yaw, 0.0)))
 
@@ -300,10 +255,9 @@ def test_a_disc_has_the_area_of_a_circle(size, roll):
 
 
 def test_lines_and_strips_have_their_width():
-    y = np.linspace(-1, 1, 4001)
-    step, soft = y[1] - y[0], 0.05
-    assert line(y, 0.2, soft).sum() * step == pytest.approx(0.2, rel=0.01)
-    assert between(y, -0.3, 0.5, soft).sum() * step == pytest.approx(0.8, rel=0.01)
+    y, soft = np.linspace(-1, 1, 4001), 0.05
+    assert line(y, 0.2, soft).sum() / 2000 == pytest.approx(0.2, rel=0.01)
+    assert between(y, -0.3, 0.5, soft).sum() / 2000 == pytest.approx(0.8, rel=0.01)
     assert between(y, 0.5, -0.5, soft).max() == 0
     assert 0.4 < line(y, 0.0, soft).max() < 1, "a hairline is faint, but there"
 
@@ -329,18 +283,6 @@ def test_windows_and_parts_paint_where_the_whole_picture_would():
     assert (parts.pixels == 0.5).all()
 
 
-def test_pixel_is_where_coordinates_say():
-    camera = canvas(128, roll=0.08, zoom=1.05, shift=-0.1)
-    grid = np.arange(128, dtype=np.float32)
-    x, y = camera.coordinates(grid[None, None, :], grid[None, :, None])
-    at_column, at_row = camera.pixel(column([0.4]), column([-0.2]))
-    row, place = np.unravel_index(((x - 0.4) ** 2 + (y + 0.2) ** 2)[0].argmin(), (128, 128))
-    assert abs(row + 0.5 - at_row.item()) <= 1 and abs(place + 0.5 - at_column.item()) <= 1
-
-
-# Random numbers and shares
-
-
 def test_random_numbers_are_well_spread_and_independent():
     draws = Draws(0, "image", np.arange(20_000))
     a, b, normal = draws.uniform("a"), draws.uniform("b"), draws.normal("c", 2.0)
@@ -362,7 +304,6 @@ def test_random_numbers_are_well_spread_and_independent():
         (101, [500, 300, 200], 0, [51, 30, 20]),  # 50.5, 30.3, 20.2: to the largest remainder
         (100, [960, 20, 20], 8, [84, 8, 8]),  # 96, 2, 2: the small ones are raised
         (100, [900, 60, 4], [8, 8, 4], [88, 8, 4]),
-        (7, [1, 1, 1], 0, [3, 2, 2]),
         (5, [0, 3], [0, 0], [0, 5]),
     ],
 )
@@ -370,7 +311,7 @@ def test_shares_worked_by_hand(total, shares, floor, expected):
     assert apportion(total, shares, floor).tolist() == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 10**5), min_size=1, max_size=NUM_CLASSES).filter(any), st.data())
 def test_laws_of_shares(shares, data):
     floor = data.draw(st.integers(0, 9))

@@ -1,4 +1,7 @@
-"""The losses under torch.compile, in two processes and on a GPU: the numbers of the plain way."""
+"""The losses under torch.compile, in two processes and on a GPU: the numbers of the plain way.
+
+All are marked slow: loading torch's compiler, or torch in two processes, takes longer than they do.
+"""
 
 import socket
 
@@ -106,7 +109,8 @@ def test_two_processes_equal_one_with_the_whole_batch(tmp_path):
                 assert same, f"{case}: {one} instead of {other}"
 
 
-@pytest.mark.parametrize("case", CASES[2:9], ids=str)
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_compiles_without_a_graph_break(case):
     torch._dynamo.reset()  # every case is compiled anew, not counted as a recompilation of the last
     plain, compiled = Net(make(*case)), Net(make(*case))
@@ -117,6 +121,7 @@ def test_compiles_without_a_graph_break(case):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -83,14 +83,6 @@ def test_normalised_terms_do_not_depend_on_the_embeddings_scale(name, update):
     assert_close(start.norm(dim=1), torch.ones(4), SINGLE)
 
 
-@pytest.mark.parametrize(("name", "factor"), [("center_softmax", 2 / 6), ("weighted_cluster", 1)])
-def test_center_distance_is_that_of_center_loss(name, factor):
-    batch = make_batch(dtype=torch.float32)[:3]
-    readings = ({"cluster_weight": 0}, {}, {"center_distance": "mean"})
-    plain, summed, mean = (make(name, **options)(*batch) for options in readings)
-    assert_close(mean - plain, factor * (summed - plain), SINGLE)
-
-
 @pytest.mark.parametrize("name", losses.LOSS_NAMES)
 def test_distributions(name):
     """A loss is its expectation; all weight on one class is that label, in the update too."""
@@ -229,6 +221,10 @@ def test_options_reach_their_baselines():
     reading = losses.mean_weight(COUNTS, loss.weights)
     expected = losses.weighted_softmax_loss(*batch, loss.weights, reading)
     assert torch.equal(loss(logits, features, targets), expected)
+    loss = make("center_softmax", center_distance="mean", cluster_weight=0.2)
+    center = losses.center_loss(features, targets, loss.centers, per_dimension=True)
+    expected = losses.weighted_softmax_loss(*batch) + 0.2 * center
+    assert_close(loss(logits, features, targets), expected, SINGLE)
     loss = make("island_softmax", island_weight=0.3, gamma=0.5)
     island = losses.island_loss(features, targets, loss.centers, 0.3)
     expected = losses.weighted_softmax_loss(*batch) + 0.01 * island
@@ -242,21 +238,19 @@ def test_options_reach_their_baselines():
     ("name", "option", "value", "word"),
     [
         ("weighted_clutser", "gamma", 1.0, "'weighted_cluster'"),
-        ("softmax", "reduction", "average", "'average'"),
-        ("softmax", "reduction", 0.5, "0.5"),
+        ("softmax", "reduction", "average", "'average'"), ("softmax", "reduction", 0.5, "0.5"),
         ("center_softmax", "center_init", "zero", "'zeros'"),
-        ("center_softmax", "cluster_weight", -1, "-1"),
-        ("weighted_cluster", "alpha", 0, "0"),
-        ("weighted_cluster", "weight_power", -1, "-1"),
-        ("weighted_cluster", "tau", 1.0, "'weighted_cluster'"),
-        ("focal", "focal_gama", 1.0, "'focal_gamma'"),
-        ("focal", "focal_gamma", -1.0, "-1"),
-        ("ldam_drw", "drw_start", 1.5, "1.5"),
-        ("ldam_drw", "max_margin", -0.5, "-0.5"),
-        ("island_softmax", "island_weight", -1, "-1"),
+        ("center_softmax", "center_update", "auto", "'auto'"),
+        ("center_softmax", "center_distance", "average", "'average'"),
+        ("center_softmax", "cluster_weight", -1, "-1"), ("weighted_cluster", "alpha", 0, "0"),
+        ("weighted_softmax", "weight_power", -1, "-1"), ("softmax", "tau", 1.0, "'softmax'"),
+        ("focal", "focal_gama", 1.0, "'focal_gamma'"), ("focal", "focal_gamma", -1.0, "-1"),
+        ("logit_adjusted", "tau", -1.0, "-1"), ("ldam_drw", "drw_start", 1.5, "1.5"),
+        ("ldam_drw", "max_margin", -0.5, "-0.5"), ("ldam_drw", "scale", 0, "0"),
+        ("arcface", "angular_margin", 2, "2"), ("island_softmax", "island_weight", -1, "-1"),
         ("class_balanced", "beta", 1, "1"),
     ],
-)
+)  # fmt: skip
 def test_bad_choices_and_constants_are_refused_at_once(name, option, value, word):
     """When the loss is made, and not in the first batch."""
     with pytest.raises(InputError) as error:

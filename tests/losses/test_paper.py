@@ -213,22 +213,22 @@ def test_effective_weight_of_a_rare_image(counts, expected, reduction):
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("features", torch.zeros(12), ["(12,)"]),
+        ("features", torch.zeros(12), ["(12,)"]), ("features", torch.zeros(0, 6), ["(0, 6)"]),
         ("features", torch.zeros(12, 6).long(), ["int64"]),
         ("features", torch.full((12, 6), NAN), ["diverged"]),
         ("targets", torch.zeros(11).long(), ["(12,)", "(11,)"]),
         ("targets", torch.zeros(12), ["int64", "float32"]),
-        ("targets", torch.full((12,), 4), ["0…3", "[4]"]),
+        ("targets", torch.full((12,), 4), ["0…3", "[4]"]), ("targets", -torch.arange(12), ["[-1]"]),
         ("targets", torch.full((12, 3), 1 / 3), ["(12, 4)", "(12, 3)"]),
+        ("targets", torch.ones(12, 4).long(), ["(12, 4)", "int64"]),
         ("targets", torch.full((12, 4), 0.5), ["sum 1", "[0.5, 0.5, 0.5, 0.5]"]),
         ("targets", torch.tensor([[0.5, 0.75, -0.25, 0]] * 12), ["≥ 0", "-0.25"]),
         ("targets", torch.full((12, 4), NAN), ["nan"]),
-        ("centers", torch.zeros(4, 5), ["(C, 6)", "(4, 5)"]),
-        ("weights", torch.ones(3), ["(4,)", "(3,)"]),
-        ("weights", torch.zeros(4), ["> 0", "0.0"]),
-        ("alpha", NAN, ["nan"]),
+        ("centers", torch.zeros(4), ["(4,)"]), ("centers", torch.zeros(4, 5), ["(C, 6)", "(4, 5)"]),
+        ("weights", torch.ones(3), ["(4,)", "(3,)"]), ("weights", torch.zeros(4), ["> 0", "0.0"]),
+        ("alpha", 0.0, ["0.0"]), ("alpha", NAN, ["nan"]),
     ],
-)
+)  # fmt: skip
 def test_bad_input_is_refused_in_one_line(name, value, words):
     names = ("features", "targets", "centers", "weights")
     arguments = dict(zip(names, make_batch()[1:], strict=True)) | {name: value}

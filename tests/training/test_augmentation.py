@@ -7,6 +7,7 @@ from torchvision.transforms import v2
 
 from fer_utils import training
 from fer_utils.core import parameters
+from fer_utils.models import IMAGENET_INPUT
 from fer_utils.training.augmentation import crop_boxes, normalize
 
 SEEDS = torch.arange(1000, dtype=torch.int64) * 7919
@@ -20,7 +21,7 @@ def squares(count=4, side=55, channels=1, seed=0):
 
 def test_normalised_as_torchvision_does():
     images = squares(channels=3)
-    want = v2.functional.normalize(images / 255, training.IMAGENET_MEAN, training.IMAGENET_STD)
+    want = v2.functional.normalize(images / 255, IMAGENET_INPUT["mean"], IMAGENET_INPUT["std"])
     torch.testing.assert_close(normalize(images), want, atol=1e-5, rtol=0)
 
 
