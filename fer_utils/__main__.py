@@ -1,11 +1,12 @@
 """The command line: `python -m fer_utils COMMAND …`; `--help` names the commands."""
 
 import argparse
+import errno
 import importlib
 import sys
 from pathlib import Path
 
-from fer_utils.core import InputError, Run, check_choice, project_root
+from fer_utils.core import EXPRESSIONS, InputError, Run, atomic_write, check_choice, project_root
 
 
 def _load(room: str):
@@ -82,16 +83,47 @@ def graft(source: str, target: str) -> int:
     return 0
 
 
-def recognise(paths: list[str], source: str, out: str, every: float, whole: bool) -> int:
+def recognise(
+    paths: list[str], source: str, out: str, resume: str | None, rate: float, whole: bool
+) -> int:
     """Find and recognise the faces in pictures, folders and videos."""
-    pictures = _load("interactive.pictures")
-    return pictures.recognise_paths(paths, source=source, out=out, every=every, whole=whole)
+    pictures, video = _load("interactive.pictures"), _load("interactive.video")
+    network = _load("interactive.classifier").load_classifier(source)
+    films = [Path(path) for path in paths if Path(path).suffix.lower() in video.ENDINGS]
+    files = pictures.list_pictures([path for path in paths if Path(path) not in films])
+    folder = Path(out) if out else project_root() / "runs" / "recognised"
+    faces = 0
+    for film in films:
+        table, notes = video.recognise_video(film, network, rate)
+        with atomic_write(folder / f"{film.stem}.csv") as temporary:
+            table.to_csv(temporary, index=False)
+        print("\n".join([*notes, f"{film}: {len(table):,} faces → {folder / film.stem}.csv"]))
+        faces += len(table)
+    table = pictures.FacesTable(folder, resume) if files else None
+    for picture in pictures.recognise_pictures(files, network, table, whole_picture=whole):
+        faces += _print_faces(picture)
+    if table:
+        print(f"table: {table.path}")
+    return 0 if faces else 1
 
 
-def evaluate(source: str, dataset: str, data: str, find_faces: bool) -> int:
+def _print_faces(picture) -> int:
+    """Each face's label and probability, a line each; the number of faces."""
+    for number, (p, sure) in enumerate(zip(picture.probabilities, picture.sure, strict=True), 1):
+        doubt = "" if sure else ", not sure"
+        print(f"{picture.path} face {number}: {EXPRESSIONS[p.argmax()]} {p.max():.0%}{doubt}")
+    if picture.note:
+        print(picture.note, file=sys.stderr)
+    return len(picture.faces)
+
+
+def evaluate(source: str, dataset: str, data: str, crops: str) -> int:
     """Score a run, the shipped recogniser, an ONNX or a predictions file on a dataset."""
-    evaluate = _load("interactive.evaluate")
-    print(evaluate.summarise_source(source, dataset, data, find_faces=find_faces))
+    evaluating = _load("interactive.evaluate")
+    found = evaluating.evaluate(source, dataset, data, crops)
+    scores = (100 * evaluating.score(found.table)).round(1)
+    print(f"{found.name}, {len(found.table):,} images, per cent with 95 % intervals\n")
+    print("\n".join([scores.to_string(), *found.notes]))
     return 0
 
 
@@ -107,10 +139,13 @@ def app(options: list[str]) -> int:
     return server.app(options)
 
 
-def site(out: str) -> int:
-    """Write the executed notebooks as one static site."""
-    site = _load("interactive.site")
-    print(site.build(project_root(), Path(out)))
+def ship(name: str) -> int:
+    """Make the recogniser that comes with the package out of a finished run."""
+    maker, classifier = _load("interactive.ship"), _load("interactive.classifier")
+    digest = maker.ship(classifier.find_run(name))
+    record = project_root() / "results" / name.partition("/")[0] / "recogniser.sha256"
+    record.write_text(f"{digest}\n")
+    print(f"{classifier.SHIPPED.name}: {digest}")
     return 0
 
 
@@ -139,19 +174,20 @@ def _parser() -> argparse.ArgumentParser:
     add(graft, "source", "target")
     one = add(recognise)
     one.add_argument("paths", nargs="+", help="pictures, folders of pictures, or videos")
-    one.add_argument("--source", default="", help="STUDY/RUN or a file; default: the one shipped")
-    one.add_argument("--out", default="", help="folder of the table; default: runs/recognised")
-    one.add_argument("--every", type=float, default=0.5, help="seconds between frames of a video")
+    one.add_argument("--source", default="", help="STUDY/RUN or an ONNX file; default: shipped")
+    one.add_argument("--out", default="", help="folder of the tables; default: runs/recognised")
+    one.add_argument("--resume", help="a table of faces to go on with")
+    one.add_argument("--rate", type=float, default=5.0, help="frames of a video a second")
     one.add_argument("--whole", action="store_true", help="where no face is found, take it all")
     one = add(evaluate)
     one.add_argument("source", help="STUDY/RUN, 'recogniser', an ONNX file or a predictions file")
-    one.add_argument("data", help="folder of the dataset")
-    one.add_argument("--dataset", default="auto", help="affectnet, ferplus, folder, …")
-    one.add_argument("--find-faces", action="store_true", help="crop faces with the detector")
+    one.add_argument("data", nargs="?", default="", help="folder of the dataset")
+    one.add_argument("--dataset", default="", help="affectnet, ferplus, folder, …, auto")
+    one.add_argument("--crops", default="given", help="given, or detected")
     for command in (lab, app):
         one = add(command, prefix_chars="\0")
         one.add_argument("options", nargs="*")
-    add(site).add_argument("--out", default="site")
+    add(ship, "name")
     return parser
 
 
@@ -163,6 +199,11 @@ def main(arguments: list[str] | None = None) -> int:
         return command(**options)
     except InputError as error:
         print(f"stopped: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print("stopped: the disk is full; free some space, and run the same again", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on where it stopped", file=sys.stderr)

@@ -37,11 +37,15 @@ def csv_rows(path: str | os.PathLike) -> Iterator[tuple[int, list[str]]]:
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
         rows = csv.reader(file, skipinitialspace=True)
         for row in itertools.count(1):
+            before = rows.line_num
             try:
                 fields = next(rows, None)
             except csv.Error as error:
                 found = f"text that cannot be split ({error})"
                 raise bad_row(path, row, "fields between commas", found) from None
+            if rows.line_num > before + 1:  # an open quotation mark swallows what follows
+                found = "a quotation that goes on over lines"
+                raise bad_row(path, row, "fields on one line", found)
             if fields is None:
                 return
             fields = [field.strip() for field in fields]

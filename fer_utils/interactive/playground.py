@@ -1,64 +1,37 @@
-"""The loss playground: a two-dimensional embedding of a small unequal problem, under several losses.
+"""The loss playground: two-dimensional embeddings of a small unequal problem, a loss each.
 
 `train` fits one network of two layers (F → 32 → 2 → C) per loss, all at once, and remembers every
 step, so that they can be played side by side. It also knows Eq. 8, 9 as printed, sign and all.
 """
 
-import functools
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from fer_utils import datasets, losses
-from fer_utils.core import EXPRESSIONS, InputError, check_choice, paper
+from fer_utils import losses
+from fer_utils.core import InputError, check_choice, paper
 
 RULES = ("paper", "autograd", "printed")
 HIDDEN = 32
-INPUTS = 10  # of the toy problem
+INPUTS = 10
 BLOB_DISTANCE = 1.4  # standard deviation of the blobs' means, in blobs' own
 TEST_PER_CLASS = 60
-COMPONENTS = 40  # of the drawn faces
 BATCH = 100
 LEARNING_RATE, MOMENTUM = 0.15, 0.9
 LARGEST_GRADIENT = 5.0  # norm: a slider at its end may not end in NaN
 FARTHEST_CENTER = 1e6  # from there on it stays where it is
 
 
-@dataclass(frozen=True)
-class Problem:
-    """A classification problem of C classes, unequal in training and balanced in the test."""
+class Problem(NamedTuple):
+    """A problem of C classes, unequal in training and balanced in the test."""
 
     inputs: np.ndarray  # (N, F) float32, standardised
     targets: np.ndarray  # (N,) int64, 0…C−1
     test_inputs: np.ndarray  # (M, F)
     test_targets: np.ndarray  # (M,)
     names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What `train` saw of one loss, before the first and after every one of T steps."""
-
-    features: np.ndarray  # (T + 1, N, 2) of the training images
-    targets: np.ndarray  # (N,)
-    path: np.ndarray  # (T + 1, C, 2) centres; (0, C, 2) without
-    start: int  # first step at which every centre is there
-    output_weight: np.ndarray  # (T + 1, C, 2)
-    output_bias: np.ndarray  # (T + 1, C)
-    recall: np.ndarray  # (T + 1, C) on the test images, 0–1
-    names: tuple[str, ...]
-
-    def at(self, step: int = -1) -> dict:
-        """The fields as they stood after a step, for `report.figure_playground`."""
-        step = step % len(self.features)
-        moving = ("features", "output_weight", "output_bias", "recall")
-        return {
-            **vars(self),
-            **{name: getattr(self, name)[step] for name in moving},
-            "path": self.path[: step + 1],
-        }
 
 
 def toy_problem(imbalance: float = 40.0, classes: int = 5, images: int = 400) -> Problem:
@@ -85,25 +58,16 @@ def toy_problem(imbalance: float = 40.0, classes: int = 5, images: int = 400) ->
         mean = BLOB_DISTANCE * random.normal(size=INPUTS)
         test.append(mean + random.normal(size=(TEST_PER_CLASS, INPUTS)))
         train.append(mean + random.normal(size=(size, INPUTS)))
-    labels = [np.repeat(np.arange(classes), count) for count in (sizes, TEST_PER_CLASS)]
-    names = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[:classes])
-    return _standardised(np.concatenate(train), labels[0], np.concatenate(test), labels[1], names)
-
-
-@functools.cache
-def faces_problem(images: int = 800) -> Problem:
-    """Drawn faces in Table 3's proportions, easy and rightly labelled, as 40 principal components."""
-    manifest = datasets.read_synthetic(
-        train=images, validation=0, test=TEST_PER_CLASS * len(EXPRESSIONS), image_size=32,
-        label_noise=0.0, difficulty=0.1, proportions="table3", seed=0,
-    )  # fmt: skip
-    grey = datasets.load_images(manifest).mean(axis=3).reshape(len(manifest), -1)  # (N + M, 32²)
-    labels, train = manifest["label"].to_numpy(), (manifest["split"] == "train").to_numpy()
-    grey -= grey[train].mean(axis=0)
-    _, _, directions = np.linalg.svd(grey[train], full_matrices=False)
-    points = grey @ directions[:COMPONENTS].T
-    points /= np.sqrt(points[train].std(axis=0))  # SGD sees the small components too
-    return _standardised(points[train], labels[train], points[~train], labels[~train], EXPRESSIONS)
+    inputs, test_inputs = np.concatenate(train), np.concatenate(test)
+    mean = inputs.mean(axis=0)
+    inputs, test_inputs = (
+        ((values - mean) / (inputs - mean).std()).astype(np.float32)
+        for values in (inputs, test_inputs)
+    )
+    targets, test_targets = (
+        np.repeat(np.arange(classes), count) for count in (sizes, TEST_PER_CLASS)
+    )
+    return Problem(inputs, targets, test_inputs, test_targets, tuple("ABCDEFGHIJ"[:classes]))
 
 
 def train(
@@ -116,13 +80,13 @@ def train(
     center_init: str = "class_means",
     steps: int = 60,
     seed: int = 0,
-) -> dict[str, Trace]:
-    """Fit a network per loss by SGD with Nesterov momentum, on the same batches from one start.
+) -> dict[str, dict]:
+    """Fit a network per loss by SGD with Nesterov momentum, from one start on the same batches.
 
     Args:
-        problem: of `toy_problem` or `faces_problem`.
+        problem: of `toy_problem`.
         chosen: losses, of `losses.LOSS_NAMES`.
-        strength: λ ≥ 0 of the terms with centres, in units of the paper's (0.5, and 1 for cluster).
+        strength: λ ≥ 0 of the terms with centres, in units of the paper's (0.5; 1 for cluster).
         alpha: α > 0 of Eq. 4.
         gamma: γ ≥ 0 of Eq. 9; with "autograd" the centres' learning rate.
         rule: how centres move: "paper" (the sign corrected), "autograd" (the loss's full gradient),
@@ -132,44 +96,72 @@ def train(
         seed: of network and batches.
 
     Returns:
-        name of the loss → `Trace`.
+        loss → its trace, before the first and after every step: `features` (T + 1, N, 2), `path` of
+        the centres (T + 1, C, 2; no rows without centres) and `start`, its first step with all of
+        them; `output_weight` (T + 1, C, 2), `output_bias`, `recall` (T + 1, C); `targets`, `names`.
     """
     check_choice("rule", rule, RULES)
     if steps < 1 or not gamma >= 0:
         raise InputError(f"expected steps ≥ 1 and gamma (γ) ≥ 0; found {steps} and {gamma}")
     inputs, targets = torch.from_numpy(problem.inputs), torch.from_numpy(problem.targets)
-    test_inputs, counts = torch.from_numpy(problem.test_inputs), targets.bincount()
-    joint = {
-        name: losses.make_loss(
-            name, counts, embedding_dim=2, alpha=alpha, center_init=center_init, seed=seed,
+    counts, test_inputs = targets.bincount(), torch.from_numpy(problem.test_inputs)
+    joint = [
+        losses.make_loss(
+            name,
+            counts,
+            embedding_dim=2,
             cluster_weight=strength * paper.RECIPE["lambda"].get(name, 0.0),
+            alpha=alpha,
             gamma=-gamma if (rule, name) == ("printed", "weighted_cluster") else gamma,
+            center_init=center_init,
             center_update="autograd" if rule == "autograd" else "paper",
+            seed=seed,
         )
         for name in chosen
-    }  # fmt: skip
+    ]
     layers, batches = _start(inputs.shape[1], len(counts), len(joint), len(targets), steps, seed)
     optimizer = torch.optim.SGD(layers, LEARNING_RATE, MOMENTUM, nesterov=True)
-    for one in joint.values():
-        for centers in one.center_parameters():
-            group = {"params": [centers], "lr": gamma, "momentum": 0, "nesterov": False}
-            optimizer.add_param_group(group)
+    centers = [parameter for loss in joint for parameter in loss.center_parameters()]
+    if centers:
+        group = {"params": centers, "lr": gamma, "momentum": 0, "nesterov": False}
+        optimizer.add_param_group(group)
     seen = [_look(layers, inputs, test_inputs, joint)]
     for batch in batches:
-        features = _embed(layers, inputs[batch])  # (K, B, 2)
-        logits, labels = features @ layers[4] + layers[5], targets[batch]
+        features, logits = _forward(layers, inputs[batch])
+        parts = zip(joint, logits, features, strict=True)
         optimizer.zero_grad()
-        parts = zip(joint.values(), logits, features, strict=True)
-        sum(one(*part, labels) for one, *part in parts).backward()
+        sum(loss(*part, targets[batch]) for loss, *part in parts).backward()
         _clip(layers)
         optimizer.step()
-        for one, own in zip(joint.values(), features.detach(), strict=True):
-            if one.centers is not None and one.centers.abs().max() < FARTHEST_CENTER:
-                one.update(own, labels)
+        for loss, own in zip(joint, features.detach(), strict=True):
+            if loss.centers is not None and loss.centers.abs().max() < FARTHEST_CENTER:
+                loss.update(own, targets[batch])
         seen.append(_look(layers, inputs, test_inputs, joint))
-    shown = (nn.functional.one_hot(targets, len(counts))[batches].sum(1).cumsum(0) > 0).all(1)
-    start = int((~shown).sum()) + 1 if center_init == "class_means" else 0
-    return {name: _trace(problem, seen, place, start) for place, name in enumerate(joint)}
+    came = nn.functional.one_hot(targets, len(counts))[batches].sum(1).cumsum(0)  # (T, C)
+    start = int((came == 0).any(1).sum()) + 1 if center_init == "class_means" else 0
+    shared = {"targets": problem.targets, "names": problem.names, "start": start}
+    own = np.eye(len(counts))[problem.test_targets]  # (M, C)
+    traces = {}
+    for place, name in enumerate(chosen):
+        features, weight, bias, answers, path = (
+            np.array([moment[part][place] for moment in seen]) for part in range(5)
+        )
+        traces[name] = shared | {
+            "features": features,
+            "path": path if joint[place].centers is not None else path[:0],
+            "output_weight": weight,
+            "output_bias": bias,
+            "recall": (answers == problem.test_targets) @ own / own.sum(axis=0),
+        }
+    return traces
+
+
+def at(trace: dict, step: int = -1) -> dict:
+    """A trace as it stood after a step, for `report.figure_playground`."""
+    step = step % len(trace["features"])
+    moving = ("features", "output_weight", "output_bias", "recall")
+    now = {name: trace[name][step] for name in moving}
+    return trace | now | {"path": trace["path"][: step + 1]}
 
 
 def _start(inputs: int, classes: int, networks: int, images: int, steps: int, seed: int):
@@ -182,11 +174,13 @@ def _start(inputs: int, classes: int, networks: int, images: int, steps: int, se
     return [value.detach().repeat(networks, 1, 1).requires_grad_() for value in values], batches
 
 
-def _embed(layers: list, inputs: torch.Tensor) -> torch.Tensor:
-    return torch.tanh(inputs @ layers[0] + layers[1]) @ layers[2] + layers[3]  # (K, N, 2)
+def _forward(layers: list[Tensor], inputs: Tensor) -> tuple[Tensor, Tensor]:
+    hidden = torch.tanh(inputs @ layers[0] + layers[1])  # (K, N, 32)
+    features = hidden @ layers[2] + layers[3]  # (K, N, 2)
+    return features, features @ layers[4] + layers[5]
 
 
-def _clip(layers: list) -> None:
+def _clip(layers: list[Tensor]) -> None:
     """Each network's own gradient, to the largest norm."""
     norms = sum(layer.grad.square().sum((1, 2)) for layer in layers).sqrt()  # (K,)
     for layer in layers:
@@ -194,37 +188,12 @@ def _clip(layers: list) -> None:
 
 
 @torch.no_grad()
-def _look(layers: list, inputs, test_inputs, joint) -> tuple:
+def _look(layers: list[Tensor], inputs: Tensor, test_inputs: Tensor, joint: list) -> tuple:
+    """Features, output weights and biases, answers to the test, and centres, of K networks."""
+    output = (layers[4].mT.numpy().copy(), layers[5][:, 0].numpy().copy())
+    answers = _forward(layers, test_inputs)[1].argmax(-1).numpy()
     centers = [
-        None if one.centers is None else one.centers.clone().numpy() for one in joint.values()
+        np.zeros_like(output[0][0]) if loss.centers is None else loss.centers.numpy().copy()
+        for loss in joint
     ]
-    answers = (_embed(layers, test_inputs) @ layers[4] + layers[5]).argmax(-1)  # (K, M)
-    output = (layers[4].clone().mT.numpy(), layers[5][:, 0].clone().numpy())
-    return _embed(layers, inputs).numpy(), *output, answers.numpy(), centers
-
-
-def _trace(problem: Problem, seen: list[tuple], place: int, start: int) -> Trace:
-    features, weight, bias, answers, path = (
-        [moment[part][place] for moment in seen] for part in range(5)
-    )
-    right = np.array(answers) == problem.test_targets  # (T + 1, M)
-    own = np.eye(len(problem.names))[problem.test_targets]  # (M, C)
-    return Trace(
-        features=np.array(features),
-        targets=problem.targets,
-        path=np.empty((0, len(problem.names), 2)) if path[0] is None else np.array(path),
-        start=start,
-        output_weight=np.array(weight),
-        output_bias=np.array(bias),
-        recall=right @ own / own.sum(axis=0),
-        names=problem.names,
-    )
-
-
-def _standardised(inputs, targets, test_inputs, test_targets, names) -> Problem:
-    mean = inputs.mean(axis=0)
-    scale = (inputs - mean).std()
-    inputs, test_inputs = (
-        ((values - mean) / scale).astype(np.float32) for values in (inputs, test_inputs)
-    )
-    return Problem(inputs, targets, test_inputs, test_targets, tuple(names))
+    return _forward(layers, inputs)[0].numpy(), *output, answers, centers

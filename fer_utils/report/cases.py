@@ -10,6 +10,7 @@ from fer_utils.core import EXPRESSIONS, LABELS, LOG_PROBABILITIES, RARE, InputEr
 
 NAMES = paper.LOSSES | paper.BASELINES
 KEYS = ("run", "variant")
+EARLIER = {"weight_power": 1.0, "protocol": "official", "folds": 1}  # of results without them
 SHOWN = ("accuracy", "macro_recall", "recall_disgust", "recall_contempt")
 
 
@@ -57,7 +58,7 @@ class Case:
 
         And "rare_recall", the mean recall of disgust and contempt, where there are images of them.
         """
-        p = probabilities(self.log_p if log_p is None else log_p)
+        p = _probabilities(self.log_p if log_p is None else log_p)
         labels, groups = self.labels, self.images["group"].to_numpy()
         found = metrics.bootstrap(labels, p, chosen, groups=groups, **options)
         rare = np.isin(labels, [LABELS[name] for name in RARE])
@@ -71,11 +72,11 @@ class Case:
     def compare(self, other: "Case", chosen=SHOWN) -> pd.DataFrame:
         """`metrics.compare_paired` of this less the other, over the seeds of both."""
         pairs = (other, self), (self, other)
-        both = [probabilities(a.log_p[np.isin(a.seeds, b.seeds)]) for a, b in pairs]
+        both = [_probabilities(a.log_p[np.isin(a.seeds, b.seeds)]) for a, b in pairs]
         return metrics.compare_paired(self.labels, *both, chosen, groups=self.images["group"])
 
 
-def probabilities(log_p: np.ndarray) -> np.ndarray:
+def _probabilities(log_p: np.ndarray) -> np.ndarray:
     return np.exp(metrics.apply_temperature(log_p, 1.0))  # of float16, so normalised again
 
 
@@ -104,7 +105,7 @@ def read_cases(results) -> list[Case]:
     Raises:
         InputError: where the cases of a panel were scored on other images.
     """
-    runs = results.runs.assign(weight_power=results.runs.get("weight_power", 1.0))
+    runs = results.runs.assign(**{key: results.runs.get(key, EARLIER[key]) for key in EARLIER})
     runs = runs[runs["diverged_in"] != 1] if "diverged_in" in runs else runs
     keys = ["model"] if "model" in runs else ["setting", "variant"]
     predictions = results.predictions.merge(runs[["run", "seed", "evaluation"]], on="run")

@@ -8,7 +8,7 @@ import pandas as pd
 from fer_utils import datasets, metrics
 from fer_utils.core import EXPRESSIONS, Run, atomic_write, paper
 from fer_utils.report.cases import NAMES
-from fer_utils.report.page import format_interval, percent, render, to_markdown
+from fer_utils.report.page import TEMPLATES, format_interval, percent, to_markdown
 
 FEW = 50  # images of a class: with 50, a recall of a half is known to ± 13 points
 
@@ -23,8 +23,7 @@ def model_card(run: Run) -> str:
     manifest = datasets.read_manifest(run.require("manifest.parquet"))
     people, drawn = params.target == "subject", params.dataset == "synthetic"
     split = "validation" if people else params.evaluation
-    return render(
-        "model_card.md.j2",
+    return TEMPLATES.get_template("model_card.md.j2").render(
         name=f"{run.study}/{run.name}",
         classes=EXPRESSIONS,
         people=people,

@@ -11,18 +11,13 @@ from fer_utils.core import atomic_write
 from fer_utils.report import style
 
 MINUS = "\N{MINUS SIGN}"
-_TEMPLATES = jinja2.Environment(
+TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
     undefined=jinja2.StrictUndefined,
 )
-
-
-def render(template: str, **values) -> str:
-    """One of the room's templates, filled in."""
-    return _TEMPLATES.get_template(template).render(**values)
 
 
 def percent(value: float, digits: int = 1, signed: bool = False) -> str:
@@ -40,10 +35,8 @@ def format_interval(value: float, low: float, high: float, digits=1, signed=Fals
 def to_markdown(table: pd.DataFrame) -> str:
     """A table as GitHub Markdown; cells as `str` gives them, columns of numbers on the right."""
     cells = [["–" if pd.isna(cell) else str(cell) for cell in row] for row in table.to_numpy()]
-    rule = [
-        "---:" if cells and all(row[k][:1] in f"{MINUS}+–0123456789" for row in cells) else "---"
-        for k in range(len(table.columns))
-    ]
+    columns = ["".join(row[k] for row in cells) for k in range(len(table.columns))]
+    rule = ["---" if any(map(str.isalpha, column)) else "---:" for column in columns]
     lines = [list(table.columns), rule, *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -103,5 +96,7 @@ class StudyPage:
         style.save_pages(self.figures, self.folder / "figures.pdf")
         path = self.folder / "README.md"
         with atomic_write(path) as temporary:
-            temporary.write_text(render("study.md.j2", page=self), encoding="utf-8")
+            temporary.write_text(
+                TEMPLATES.get_template("study.md.j2").render(page=self), encoding="utf-8"
+            )
         return path

@@ -58,10 +58,8 @@ def overlay(image, heatmap) -> np.ndarray:
     """A Grad-CAM heatmap (H, W), 0–1, over its image in grey; white surrounds its stronger half."""
     image, heatmap = np.asarray(image), np.asarray(heatmap, dtype=float)
     if heatmap.shape != image.shape[:2] or not (heatmap.min() >= 0 and heatmap.max() <= 1):
-        raise InputError(
-            f"expected a heatmap from 0 to 1 of the image's size {image.shape[:2]}, found "
-            f"{heatmap.shape} with values {heatmap.min():.3g} to {heatmap.max():.3g}"
-        )
+        found = f"{heatmap.shape} with values {heatmap.min():.3g} to {heatmap.max():.3g}"
+        raise InputError(f"expected a heatmap {image.shape[:2]} from 0 to 1, found {found}")
     grey = image if image.ndim == 2 else image.mean(axis=2)
     heat, weight = matplotlib.colormaps["inferno"](heatmap)[..., :3], 0.65 * heatmap[..., None]
     mixed = weight * 255 * heat + (1 - weight) * DIMMED * grey[..., None]
@@ -74,11 +72,8 @@ def overlay(image, heatmap) -> np.ndarray:
 def figure_overlays(images, heatmaps, captions, columns: int = 8) -> Figure:
     """Images, each above itself under its heatmap, and captions beneath."""
     images = check_images(images, len(captions))
-    pairs = [
-        np.concatenate([image, overlay(image, h)])
-        for image, h in zip(images, heatmaps, strict=True)
-    ]
-    return figure_gallery(np.array(pairs), captions, columns=columns)
+    heated = [overlay(*pair) for pair in zip(images, heatmaps, strict=True)]
+    return figure_gallery(np.concatenate([images, heated], axis=1), captions, columns=columns)
 
 
 def plot_boxes(image, boxes, ax: Axes, names=None, chosen: int | None = None) -> Axes:

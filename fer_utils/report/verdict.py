@@ -1,21 +1,18 @@
 """Is a loss worth its training? What a study shows of it, and what has to stand beside that."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
 from fer_utils import metrics
 from fer_utils.core import LABELS, NUM_CLASSES, RARE, paper
-from fer_utils.report.cases import SHOWN, Case, panels, probabilities
+from fer_utils.report.cases import SHOWN, Case, panels
 from fer_utils.report.page import format_interval, percent
 
 CENTRAL = "weighted_cluster"
 # The paper's two: weights help, and the cluster term helps beyond them.
 CLAIMS = (("softmax", "weighted_softmax"), ("softmax", CENTRAL), ("weighted_softmax", CENTRAL))
-KEPT = {
-    "last": "last epoch",
-    "f1": "best epoch by validation F1",
-    "accuracy": "best epoch by validation accuracy",
-}
 
 
 def free_case(cases: list[Case]) -> Case | None:
@@ -73,33 +70,30 @@ def at_equal_accuracy(cases: list[Case]) -> pd.DataFrame:
     """
     rows = []
     for case, free in against_free(cases):
-        equal_classes = case.second == "rare_recall"
-        if equal_classes and not free.taus:
+        against = _above_line if case.second == "macro_recall" else _above_point
+        if against is _above_point and not free.taus:
             continue
         for adjusted in (False, True) if case.taus else (False,):
-            log_p = case.adjusted() if adjusted else case.log_p
-            head = {"panel": case.panel, "name": case.name, "loss": case.loss, "adjusted": adjusted}
-            found = _above_point(free, log_p) if equal_classes else _above_line(free, log_p)
-            rows.append(head | found)
+            one = replace(case, log_p=case.adjusted()) if adjusted else case
+            head = {"panel": case.panel, "name": case.name, "loss": case.loss}
+            rows.append(head | {"adjusted": adjusted} | against(free, one))
     return judge(pd.DataFrame(rows))
 
 
-def _above_point(free: Case, log_p: np.ndarray) -> dict:
-    both = probabilities(free.adjusted()), probabilities(log_p)
-    both = [part[: min(map(len, both))] for part in both]
-    options = {"metrics": ("macro_recall",), "groups": free.images["group"]}
-    found = metrics.compare_paired(free.labels, *both, **options).iloc[0].to_dict()
+def _above_point(free: Case, case: Case) -> dict:
+    point = replace(free, log_p=free.adjusted())
+    found = case.compare(point, ("macro_recall",)).iloc[0].to_dict()
     head = {"at": "its τ of validation", "tau": np.mean(list(free.taus.values()))}
     return head | {"accuracy": found.pop("b"), "free_accuracy": found.pop("a")} | found
 
 
-def _above_line(free: Case, log_p: np.ndarray) -> dict:
+def _above_line(free: Case, case: Case) -> dict:
     labels, counts, by_seed = free.labels, free.counts, []
-    for line, own in zip(free.log_p, log_p, strict=False):
+    for line, own in zip(free.log_p, case.log_p, strict=False):
         at = metrics.operating_curve(own, labels, counts, [0.0]).iloc[0]
         curve = metrics.operating_curve(line, labels, counts)
         by_seed.append(at["macro_recall"] - metrics.curve_at_accuracy(curve, at["accuracy"]))
-    both, groups = (free.log_p, counts, log_p), free.images["group"]
+    both, groups = (free.log_p, counts, case.log_p), free.images["group"]
     found = metrics.compare_at_equal_accuracy(labels, *both, groups=groups)
     return {"at": "the same accuracy or better"} | found | {"by_seed": by_seed}
 
@@ -163,9 +157,10 @@ def say_protocol(results, cases: list[Case]) -> list[str]:
     counts = np.bincount(cases[0].labels, minlength=NUM_CLASSES)
     rare = " and ".join(f"{counts[LABELS[name]]:,} of {name}" for name in RARE)
     images = f"{np.count_nonzero(counts)} classes, {counts.sum():,} images scored, {rare}."
-    if (runs["protocol"] == "k_fold").any():
-        images += f" {runs['folds'].iloc[0]:.0f}-fold cross-validation: each once a seed."
-    kept = " and ".join(KEPT[name] for name in runs["selection"].unique())
+    if (cases[0].runs["protocol"] == "k_fold").any():
+        images += f" {cases[0].runs['folds'].max():.0f}-fold cross-validation: each once a seed."
+    kept = [f"the best epoch by validation {name}" for name in runs["selection"].unique()]
+    kept = " and ".join(kept).replace("best epoch by validation last", "last epoch")
     seeds = f"Seeds {', '.join(map(str, about['seeds']))}; {kept}. Values are means over seeds;"
     looks = f"once for each of {len(runs)} runs"
     if about.get("test_looks"):

@@ -7,6 +7,7 @@ import pytest
 
 from fer_utils.core import InputError
 from fer_utils.datasets import read_affectnet
+from fer_utils.datasets.lists import csv_rows
 from tests.datasets import trees
 from tests.datasets.trees import AFFECTNET_HEADER, TRAINING, VALIDATION, affectnet_line, picture
 
@@ -201,7 +202,14 @@ def test_truncated_and_missing_annotations(faces):
     path.write_bytes(path.read_bytes()[:-1])
     assert "5_exp.npy: expected an expression" in refusal(faces)
     shutil.rmtree(path.parent)
-    assert f"{path.parent}, found no such folder" in refusal(faces)
+    assert f"{path.parent}, found none" in refusal(faces)
     path.parent.mkdir()
     shutil.rmtree(faces / "val_set/images")
     assert "expected files N_exp.npy in" in refusal(faces)
+
+
+def test_an_open_quotation_mark_swallows_no_rows(tmp_path):
+    path = tmp_path / "training.csv"
+    path.write_text('a,b\n1,2\n3,"oops\n5,6\n7,8\n')
+    with pytest.raises(InputError, match="row 3"):
+        list(csv_rows(path))

@@ -103,4 +103,4 @@ def test_missing_columns_and_files_without_labels(root):
     assert "found none named Usage but 'emotion, pixels'" in refusal(root)
     (root / "fer2013.csv").unlink()
     (root / "test.csv").write_text("pixels\n" + pixel_text(0) + "\n")
-    assert "found Kaggle's test.csv, which has no labels; take fer2013.csv" in refusal(root)
+    assert "found Kaggle's test.csv without labels" in refusal(root)

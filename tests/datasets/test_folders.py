@@ -112,7 +112,7 @@ def test_numbers_alone_are_noted_and_can_be_someone_elses(tmp_path):
         ("happy/1.jpg sadnes/1.jpg", "unknown class folder in .*: 'sadnes'; did you mean 'sad'"),
         ("train/happy/1.jpg train/suprise/1.jpg", "'suprise'; did you mean 'surprise'"),
         ("happy/1.jpg 8/1.jpg", "unknown class folder in .*: '8'"),
-        ("train/happy/1.jpg extra/sad/1.jpg", "beside the split folders in .*: 'extra'"),
+        ("train/happy/1.jpg extra/sad/1.jpg", "beside the splits in .*: 'extra'"),
         ("happy/1.jpg 1.jpg", "found '1.jpg' outside them"),
         ("train/happy/1.jpg train/1.jpg", "found 'train/1.jpg' outside them"),
         ("happy/1.jpg Happiness/1.jpg", r"found 'Happiness' and 'happy' for 'happy' \(train\)"),
