@@ -4,7 +4,7 @@ A `plot_…` takes data and an Axes and returns the Axes, a `figure_…` lays ou
 """
 
 # ruff: noqa: F401, I001
-from fer_utils.report.cases import Case, join_runs, read_cases
+from fer_utils.report.cases import Case, join_runs, panels, read_cases
 from fer_utils.report.data_figures import figure_class_counts, figure_identities, figure_samples
 from fer_utils.report.data_figures import plot_class_counts, plot_duplicates, plot_votes
 from fer_utils.report.model_card import model_card, write_model_card

@@ -14,11 +14,7 @@ FEW = 50  # images of a class: with 50, a recall of a half is known to ± 13 poi
 
 
 def model_card(run: Run) -> str:
-    """The card of a finished run as Markdown; every number comes from the run's own files.
-
-    Raises:
-        InputError: for a run that has not finished.
-    """
+    """The card of a finished run as Markdown; every number comes from the run's own files."""
     measured, params = run.read_json("metrics.json"), run.params
     manifest = datasets.read_manifest(run.require("manifest.parquet"))
     people, drawn = params.target == "subject", params.dataset == "synthetic"

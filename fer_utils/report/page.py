@@ -1,5 +1,6 @@
 """A study's page, `figures/<study>/README.md`, gathered as its tables and figures are made."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,7 @@ class StudyPage:
     def add_figure(self, name: str, figure: Figure, title: str, caption: str = "") -> Part:
         """Write a figure and return it as a notebook shows it."""
         self.figures.append(figure)
+        name = re.sub(r"\W+", "_", name.strip())
         (picture,) = style.save_figure(figure, self.folder / name, ["png"])
         return self._add(Part(title, caption, picture=picture))
 

@@ -27,10 +27,7 @@ def plot_picture(image, ax: Axes) -> Axes:
 
 @style.applied()
 def figure_gallery(images, captions, title: str = "", columns: int = 8) -> Figure:
-    """Images, uint8 (N, H, W, 3) or (N, H, W), in rows, a caption of short lines beneath each.
-
-    No image at all leaves the title alone. Without a layout engine, so that it follows a slider.
-    """
+    """Images, uint8 (N, H, W, 3) or (N, H, W), in rows, captions beneath; fast, for a slider."""
     figure = style.new_figure(style.PAGE, 0.3, "none")
     figure.suptitle(title, x=0.01, y=0.995, ha="left")
     ax = figure.add_axes((0, 0, 1, 1))  # without one, a notebook shows no figure

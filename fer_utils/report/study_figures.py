@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
 
@@ -44,12 +43,10 @@ def looks(names: Mapping[str, str]) -> dict[str, dict]:
     return found
 
 
-def plot_tradeoff(scores, curve, ax: Axes, second: str = "macro_recall", styles=None) -> Axes:
-    """Accuracy against a recall: the free line with its band, every loss with its intervals.
-
-    From one panel's rows of `score_table` and `operating_curves`; `second`: see `Case.second`.
-    """
+def plot_tradeoff(scores, curve, ax: Axes, styles=None) -> Axes:
+    """One panel of `score_table` and `operating_curves`: accuracy against its recall."""
     styles = styles or looks(dict(zip(scores["name"], scores["loss"], strict=True)))
+    second = scores["second"].iloc[0]
     small = {"textcoords": "offset points", "fontsize": 6.5}
     line = 100 * curve[["accuracy", "recall", "low", "high"]].T.to_numpy()
     ax.fill_between(line[0], *line[2:], color=style.GREY, alpha=0.2, linewidth=0)
@@ -72,8 +69,9 @@ def plot_tradeoff(scores, curve, ax: Axes, second: str = "macro_recall", styles=
         look = {**(styles[row["name"]] if row["loss"] else RING), "linestyle": "none"}
         label = row["name"] if row["loss"] else "… with the τ of validation"
         ax.errorbar(*center, *errors, label=label, elinewidth=0.9, zorder=3, **look)
-    rare = "mean recall of disgust and contempt (%)"
-    ax.set(xlabel="accuracy (%)", ylabel="macro recall (%)" if second == "macro_recall" else rare)
+    rare = second == "rare_recall"
+    ax.set_ylabel("mean recall of disgust and contempt (%)" if rare else "macro recall (%)")
+    ax.set_xlabel("accuracy (%)")
     ax.grid(True, axis="both")
     return ax
 
@@ -85,7 +83,7 @@ def _errors(row: dict, name: str) -> np.ndarray:
 
 
 @style.applied()
-def figure_tradeoff(scores: pd.DataFrame, curves: pd.DataFrame, second="macro_recall") -> Figure:
+def figure_tradeoff(scores: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     """`plot_tradeoff` of every panel, without the cases `at_chance`."""
     shown = scores.drop(at_chance(scores).index)
     styles = looks(dict(zip(shown["name"], shown["loss"], strict=True)))
@@ -94,7 +92,7 @@ def figure_tradeoff(scores: pd.DataFrame, curves: pd.DataFrame, second="macro_re
     handles = {}
     for (panel, own), ax in zip(groups, axes, strict=True):
         curve = curves[curves["panel"] == panel]
-        plot_tradeoff(own, curve, ax, second, styles).set_title(panel)
+        plot_tradeoff(own, curve, ax, styles).set_title(panel)
         handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=2)
     return figure
@@ -106,9 +104,9 @@ def at_chance(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def plot_differences(table: pd.DataFrame, ax: Axes) -> Axes:
-    """A row a difference with its interval, filled where it excludes zero, under bold headings.
+    """A `row` a `difference` with `low` and `high` under its `heading`, filled without zero.
 
-    Columns: `heading`, `row`, `difference`, `low`, `high`. A row takes an eighth of an inch.
+    A row takes an eighth of an inch.
     """
     values = 100 * table[["difference", "low", "high"]].T.to_numpy()
     ends = np.abs(values[1:] - values[0])
@@ -135,24 +133,17 @@ def plot_differences(table: pd.DataFrame, ax: Axes) -> Axes:
 
 @style.applied()
 def figure_curves(history: pd.DataFrame, cases: list, columns=LEARNING) -> Figure:
-    """Columns of `history` (`LEARNING`: Fig. 5; `EMBEDDING`) over the epochs, a line a case.
-
-    Mean over its runs, band from least to most; cases of a second panel are dashed.
-    """
+    """Columns of `history` over the epochs (Fig. 5): means of a case's runs and their range."""
     styles = looks({case.name: case.loss for case in cases})
-    panels = dict.fromkeys(case.panel for case in cases)
-    lines = dict(zip(panels, ("-", "--", "-.", ":") * len(panels), strict=False))
     shown = [name for name in columns if name in history and history[name].notna().any()]
-    figure, axes = style.new_panels(
-        len(shown), 2.3, 4.0, math.ceil((len(styles) + len(lines)) / 3), 3
-    )
+    figure, axes = style.new_panels(len(shown), 2.3, 4.0, math.ceil(len(styles) / 3), 3)
     for column, ax in zip(shown, axes, strict=True):
         scale = 100 if "(%)" in LABELS[column] else 1
         for case in cases:
             table = history[history["run"].isin(case.runs["run"])]
             found = scale * table.groupby("epoch")[column].agg(["mean", "min", "max"]).dropna()
             look = styles[case.name] | {"markersize": 3, "markevery": max(1, len(found) // 5)}
-            ax.plot(found["mean"], linestyle=lines[case.panel], **look)
+            ax.plot(found["mean"], label=case.name, **look)
             band = {"color": look["color"], "alpha": 0.15, "linewidth": 0}
             ax.fill_between(found.index, found["min"], found["max"], **band)
         drawn = np.concatenate([line.get_ydata() for line in ax.lines])
@@ -160,10 +151,8 @@ def figure_curves(history: pd.DataFrame, cases: list, columns=LEARNING) -> Figur
             ax.set_yscale("log")  # losses of other terms are of another size
         ax.set(xlabel="epoch", ylabel=LABELS[column])
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    handles = [Line2D([], [], label=name, **look) for name, look in styles.items()]
-    for panel, line in lines.items() if len(lines) > 1 else ():
-        handles.append(Line2D([], [], color="black", linestyle=line, label=panel))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, columnspacing=1.2)
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=3, columnspacing=1.2)
     return figure
 
 

@@ -130,21 +130,15 @@ def confusions(cases: list[Case]) -> dict[str, tuple]:
 
 
 def add_verdict(page, results, cases: list[Case]):
-    """Begin a page: verdict, its figure and small table, protocol, and folded what they rest on.
-
-    Yields what was added, to be displayed.
-    """
+    """Begin a page: verdict, its figure and table, and what they rest on; yields what it adds."""
     scores, curves = verdict.score_table(cases), verdict.operating_curves(cases)
     equal = verdict.at_equal_accuracy(cases)
     page.verdict, page.protocol = verdict.say_verdict(equal), verdict.say_protocol(results, cases)
     gone = [f"{row.name} ({row.panel})" for row in at_chance(scores).itertuples(index=False)]
     caption = "Means over seeds; bars and band are 95 % intervals over images."
     caption += f" At chance, left out: {', '.join(gone)}." if gone else ""
-    title = (
-        f"Accuracy against {cases[0].second.replace('_', ' ')}; above the line a loss is worth it"
-    )
-    figure = figure_tradeoff(scores, curves, cases[0].second)
-    yield page.add_figure("verdict", figure, title, caption)
+    title = "Accuracy against recall: above the line a loss is worth its training"
+    yield page.add_figure("verdict", figure_tradeoff(scores, curves), title, caption)
     note = verdict.say_calibration(cases)
     for panel, own in scores.groupby("panel", sort=False):
         title = f"Scores in per cent with 95 % intervals{f', {panel}' if panel else ''}"
@@ -152,7 +146,7 @@ def add_verdict(page, results, cases: list[Case]):
         yield page.add_table("scores", format_scores(own), title, note, numbers, folded)
         note = ""
     page.section("What the verdict rests on")
-    title = "Macro recall less that of adjusted softmax at the same accuracy or better, in points"
+    title = "Macro recall less that of softmax with logit adjustment, in points"
     yield page.add_table("equal_accuracy", format_differences(equal), title, "", equal)
     claims = verdict.paired_claims(cases, results.about["reference"])
     page.learned = verdict.say_claims(claims)
@@ -166,7 +160,7 @@ def add_gains(page, cases: list[Case]):
     gains = class_gains(cases, [EXPRESSIONS[label] for label in order])
     for panel, table in gains.groupby("panel", sort=False) if len(gains) else ():
         size = 4.6, 0.8 + 0.13 * (len(table) + 1.3 * table["heading"].nunique())
-        figure, name = draw(plot_differences, table, size=size), f"gains {panel}".strip()
+        figure = draw(plot_differences, table, size=size)
         title = f"Gain in recall over softmax, class by class{', ' * bool(panel)}{panel}"
         caption = "95 % intervals over images; in brackets the images of the class."
-        yield page.add_figure(name.replace(", ", "_").replace(" ", "_"), figure, title, caption)
+        yield page.add_figure(f"gains {panel}", figure, title, caption)

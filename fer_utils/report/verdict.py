@@ -37,7 +37,7 @@ def score_table(cases: list[Case], chosen=SHOWN, adjusted=True, **options) -> pd
     """A row a case, and one for each panel's softmax adjusted with the τ of validation.
 
     Columns: `panel`, `model`, `name`, `loss` ("" where nothing was trained), `power` of W_c,
-    `seeds`, `tau` (mean over runs), and `<metric>`, `<metric>_low`, `<metric>_high`.
+    `seeds`, `tau` (mean over runs), `second`, and `<metric>`, `<metric>_low`, `<metric>_high`.
     """
     rows = []
     for panel, own in panels(cases).items():
@@ -49,6 +49,7 @@ def score_table(cases: list[Case], chosen=SHOWN, adjusted=True, **options) -> pd
         for case, name, loss, log_p, tau in planned:
             row = {"panel": panel, "model": case.model, "name": name, "loss": loss}
             row |= {"power": case.power, "seeds": len(case.seeds), "tau": tau}
+            row["second"] = case.second
             for metric, (value, low, high) in case.score(log_p, chosen, **options).iterrows():
                 row |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
             rows.append(row)

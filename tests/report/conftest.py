@@ -1,11 +1,10 @@
 """Made results of a study, in the form that `studies.read_results` returns."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
 
+from fer_utils import studies
 from fer_utils.core import EXPRESSIONS, LOG_PROBABILITIES, paper
 
 COUNTS = np.array([400, 600, 160, 120, 60, 20, 140, 20])  # of training; a tenth is tested
@@ -72,7 +71,8 @@ def make_results(cases, seeds=(0, 1), folds=1, kind="variants", scale=1, **about
     about = {"study": "made", "title": "A made study", "note": "Numbers from a generator.", **about}
     about |= {"kind": kind, "seeds": list(seeds), "dataset": "synthetic", "drawn": None}
     about.setdefault("reference", "softmax")
-    return SimpleNamespace(
+    return studies.RunSet(
+        name=about["study"],
         about=about,
         runs=pd.DataFrame(runs),
         history=pd.concat(history, ignore_index=True),
@@ -87,9 +87,10 @@ def _run(run, case, seed, fold, folds, accuracy, test):
     if "model" in case:
         model = paper.MODELS[case["model"]]
         row |= {"base": model.base, "pretrained": model.pretrained, "loss": model.loss}
+    architecture = "small_resnet" if row.get("base") == "resnet50" else "small_se_resnet"
     row |= {"seed": seed, "protocol": "k_fold" if folds > 1 else "official", "folds": folds or 5}
     row |= {"fold": fold, "evaluation": "test", "dataset": "synthetic", "image_size": 48}
-    row |= {"architecture": "small_se_resnet", "weight_power": case.get("weight_power", 1.0)}
+    row |= {"architecture": architecture, "weight_power": case.get("weight_power", 1.0)}
     row |= {"weights": "none", "selection": "last", "train_images": int(COUNTS.sum())}
     row |= {"validation_images": len(test), "test_images": len(test), "epochs": 3}
     row |= {"accuracy": accuracy, "collapsed": False, "diverged_in": np.nan, "seconds": 60.0}
