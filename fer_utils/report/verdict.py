@@ -96,7 +96,7 @@ def _above_line(free: Case, case: Case) -> dict:
         by_seed.append(at["macro_recall"] - metrics.curve_at_accuracy(curve, at["accuracy"]))
     both, groups = (free.log_p, counts, case.log_p), free.images["group"]
     found = metrics.compare_at_equal_accuracy(labels, *both, groups=groups)
-    return {"at": "the same accuracy or better"} | found | {"by_seed": by_seed}
+    return {"at": "the same accuracy"} | found | {"by_seed": by_seed}
 
 
 def paired_claims(cases: list[Case], reference: str = "softmax") -> pd.DataFrame:
@@ -134,6 +134,8 @@ def say_verdict(table: pd.DataFrame) -> str:
     for row in own.to_dict("records"):
         where = row["panel"] if alone else f"{row['panel']} {row['name']}"
         gap = format_interval(row["difference"], row["low"], row["high"], signed=True)
+        both = f" at {percent(row['accuracy'])} and {percent(row['free_accuracy'])} % accuracy"
+        gap += "" if row.get("equal", True) else both
         told.append(f"{where}: {row['state']}, {gap}".strip(": "))
     name = own["name"].iloc[0] if alone else "every loss"
     return (
