@@ -46,17 +46,21 @@ def ship(run: Run, path: Path = SHIPPED) -> str:
 
 
 def _in_half_precision(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Weights stored in float16 and cast back as the file is loaded."""
-    casts = []
+    """Weights kept in float16 under their names, and cast to float32 before they are used."""
+    casts, wide = [], {}
     for tensor in model.graph.initializer:
         values = onnx.numpy_helper.to_array(tensor)
         if values.dtype == np.float32 and values.ndim:
-            half = f"{tensor.name}_half"
-            casts.append(
-                onnx.helper.make_node("Cast", [half], [tensor.name], to=onnx.TensorProto.FLOAT)
-            )
-            tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), half))
-    nodes = [*casts, *model.graph.node]
+            name = tensor.name
+            wide[name] = f"{name}_float32"
+            cast = onnx.helper.make_node("Cast", [name], [wide[name]], to=onnx.TensorProto.FLOAT)
+            casts.append(cast)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), name))
+    nodes = list(model.graph.node)
+    for node in nodes:
+        inputs = [wide.get(name, name) for name in node.input]
+        del node.input[:]
+        node.input.extend(inputs)
     model.graph.ClearField("node")
-    model.graph.node.extend(nodes)
+    model.graph.node.extend([*casts, *nodes])
     return model

@@ -1,4 +1,4 @@
-"""A finished run's network as one file for use elsewhere: safetensors or ONNX, compared with PyTorch."""
+"""A finished run's network as one file for use elsewhere, compared with PyTorch."""
 
 import json
 from importlib import metadata
@@ -9,7 +9,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from fer_utils.core import EXPRESSIONS, InputError, Run, atomic_write, check_choice
+from fer_utils.core import EXPRESSIONS, InputError, Run, RunParameters, atomic_write, check_choice
 from fer_utils.models.backbones import IMAGENET_INPUT, build_backbone
 from fer_utils.models.fernet import FERNet
 from fer_utils.models.weights import load_weights, save_weights
@@ -114,16 +114,20 @@ def read_metadata(path: Path | str) -> dict:
 
 def _blank(run: Run) -> FERNet:
     params, about = run.params, run.read_json("architecture.json")
-    network = FERNet(
-        build_backbone(params.architecture, params.image_size),
-        embedding_dim=params.embedding_dim,
-        num_classes=about["num_classes"],
-        embedding_activation=params.embedding_activation,
-        embedding_norm=params.embedding_norm,
-        classifier=params.classifier,
-        logit_scale=params.loss_options.get("scale", 30.0),
-    )
+    backbone = build_backbone(params.architecture, params.image_size)
+    network = FERNet(backbone, num_classes=about["num_classes"], **_options(params))
     return network.eval().requires_grad_(False)
+
+
+def _options(params: RunParameters) -> dict:
+    """What `FERNet` needs besides its backbone and classes."""
+    return {
+        "embedding_dim": params.embedding_dim,
+        "embedding_activation": params.embedding_activation,
+        "embedding_norm": params.embedding_norm,
+        "classifier": params.classifier,
+        "logit_scale": params.loss_options.get("scale", 30.0),
+    }
 
 
 def _describe(run: Run, network: FERNet, format: str) -> dict:
@@ -142,6 +146,7 @@ def _describe(run: Run, network: FERNet, format: str) -> dict:
         "input_convention": network.backbone.input_convention,
         "architecture": network.backbone.architecture,
         "embedding_dim": network.embedding_dim,
+        "network": _options(params),
         "box_margin": params.data_option("box_margin"),
         "measured_on": params.evaluation,
         "metrics": run.read_json("metrics.json"),

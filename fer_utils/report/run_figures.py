@@ -32,7 +32,7 @@ DOTTED = {"linestyle": ":", "color": "#595959", "linewidth": 0.8}
 @style.applied()
 def figure_training(history: pd.DataFrame, epochs: int, title: str = "") -> Figure:
     """What there is of `CURVES` in a run's `history` so far, with room for all its `epochs`."""
-    labels = [label for label, curves in CURVES.items() if not history.columns.isdisjoint(curves)]
+    labels = [label for label, curves in CURVES.items() if not {*curves}.isdisjoint(history)]
     rows, columns = (2, 2) if len(labels) > 3 else (1, max(len(labels), 1))
     figure = style.new_figure(style.PAGE, 2.2 * rows + 0.2, "none")  # drawn every epoch
     margins = {"left": 0.075, "right": 0.85 if RECALL in labels else 0.99, "bottom": 0.2 / rows}

@@ -28,7 +28,8 @@ HISTORY = pd.DataFrame({
     **{f"validation_recall_{name}": [0.1, 0.2, 0.1 * k] for k, name in enumerate(EXPRESSIONS)},
 })  # fmt: skip
 DUPLICATES = pd.DataFrame({
-    "images": ["test", "train"], "duplicates_in": ["train", "train"], "exact": [288, 3], "near": [175, 4],
+    "images": ["test", "train"], "duplicates_in": ["train", "train"],
+    "exact": [288, 3], "near": [175, 4],
 })  # fmt: skip
 
 
@@ -38,14 +39,17 @@ def trace(centers=True, names=("A", "B", "C")):
     return {
         "features": RANDOM.normal(size=(len(targets), 2)) + targets[:, None], "targets": targets,
         "path": path, "start": 2 if centers else 0, "output_weight": np.eye(len(names))[:, :2],
-        "output_bias": np.zeros(len(names)), "recall": np.linspace(0.2, 1, len(names)), "names": names,
+        "output_bias": np.zeros(len(names)), "recall": np.linspace(0.2, 1, len(names)),
+        "names": names,
     }  # fmt: skip
 
 
 FIVE = {name: trace(name != "softmax", EXPRESSIONS) for name in style.LOSS_LOOKS}
 FIGURES = {
     "counts": lambda: report.figure_class_counts(made.count_table(), published=True),
-    "weights": lambda: report.draw(report.plot_class_counts, made.COUNTS, weights=True, size=(4, 2.5)),
+    "weights": lambda: report.draw(
+        report.plot_class_counts, made.COUNTS, weights=True, size=(4, 2.5)
+    ),
     "samples": lambda: report.figure_samples(FACES, LABELS),
     "people": lambda: report.figure_identities(FACES, [f"person {k // 6}" for k in range(48)]),
     "duplicates": lambda: report.draw(report.plot_duplicates, DUPLICATES, size=(4, 1.6)),
@@ -63,7 +67,7 @@ FIGURES = {
     "distances": lambda: report.draw(report.plot_distances, P[:8] + 1, size=(4, 3.8)),
     "roc": lambda: report.draw(report.plot_roc, P[:, 0], LABELS < 4, baseline=P[:, 1]),
     "gallery": lambda: report.figure_gallery(FACES[:11], ["happy → sad\n93 %"] * 11, "Mistakes"),
-    "overlays": lambda: report.figure_overlays(FACES[:9], P[0, 0] * np.ones((9, 24, 24)), ["a"] * 9),
+    "overlays": lambda: report.figure_overlays(FACES[:9], np.ones((9, 24, 24)), ["a"] * 9),
     "boxes": lambda: report.draw(report.plot_boxes, FACES[0], [[-2, 3, 9, 9], [12, 9, 8, 8]]),
     "cards": lambda: report.figure_cards(FACES[:4], P[:4], ["1: happy"] * 4),
     "heated cards": lambda: report.figure_cards(
