@@ -8,7 +8,7 @@ import pandas as pd
 from fer_utils import datasets, metrics
 from fer_utils.core import EXPRESSIONS, Run, atomic_write, paper
 from fer_utils.report.cases import NAMES
-from fer_utils.report.page import TEMPLATES, format_interval, percent, to_markdown
+from fer_utils.report.page import TEMPLATES, format_interval, to_markdown
 
 FEW = 50  # images of a class: with 50, a recall of a half is known to ± 13 points
 
@@ -24,7 +24,7 @@ def model_card(run: Run) -> str:
         classes=EXPRESSIONS,
         people=people,
         drawn=drawn,
-        noise=percent(manifest.attrs.get("label_noise", 0)),
+        noise=manifest.attrs.get("label_noise"),  # drawn faces alone have it
         built=run.read_json("architecture.json"),
         made=run.read_json("environment.json"),
         params=params,
@@ -51,7 +51,7 @@ def _counts(manifest: pd.DataFrame, people: bool) -> pd.DataFrame:
     if people:
         found = manifest.groupby("split", sort=False)["subject"]
         return found.agg(images="size", people="nunique").reset_index()
-    table = pd.crosstab(manifest["label"], manifest["split"])
+    table = pd.crosstab(manifest["label"], manifest["split"])[manifest["split"].unique()]
     return table.rename(index=dict(enumerate(EXPRESSIONS))).rename_axis("class").reset_index()
 
 
