@@ -1,4 +1,4 @@
-"""Notebooks keep their contract: stripped, parameters that papermill knows, defaults as in `core`."""
+"""Notebooks keep their contract: stripped, with parameters that papermill knows."""
 
 import ast
 import re
@@ -85,7 +85,7 @@ def test_a_misspelt_parameter_stops_it_in_one_line(name, tmp_path):
     ("name", "values"),
     [
         ("01_explore_data", {"train_images": 200}),
-        ("05_paper_figures", {"study": "demo"}),
+        ("08_compare_losses", {"study": "ferplus_best"}),
         ("06_loss_playground", {"steps": 10}),
         ("07_recognise_faces", {}),
     ],

@@ -1,11 +1,11 @@
-"""Notebooks 05 and 08 on made results: verdict first, every number from the results, a whole page."""
+"""Notebooks 05 and 08 on made results: verdict first, a whole page of them."""
 
 import re
 
 import nbformat
 import pytest
 
-from fer_utils import core, report, studies
+from fer_utils import core, studies
 from fer_utils.core import InputError, project_root
 from tests.report import made
 
