@@ -24,3 +24,8 @@ def fold_cases(folds):
 @pytest.fixture(scope="session")
 def model_cases(models):
     return report.read_cases(models)
+
+
+@pytest.fixture(scope="session")
+def fold_scores(fold_cases):
+    return report.score_table(fold_cases, resamples=50)
