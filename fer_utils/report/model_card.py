@@ -70,4 +70,4 @@ def _recalls(measured: dict) -> pd.DataFrame:
     for name, n, *ends in zip(EXPRESSIONS, images, *metrics.wilson_interval(right, images)):  # noqa: B905
         few = " (few: hardly known)" if n < FEW else ""
         rows.append((name, format_interval(measured[f"recall_{name}"], *ends), f"{n:,}{few}"))
-    return pd.DataFrame(rows, columns=["Class", "Recall, 95 % Wilson interval", "Images"])
+    return pd.DataFrame(rows, columns=["Class", "Recall (%), 95 % Wilson interval", "Images"])

@@ -1,5 +1,7 @@
 """Made results of a study, in the form that `studies.read_results` returns."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 
@@ -7,6 +9,7 @@ from fer_utils import studies
 from fer_utils.core import EXPRESSIONS, LOG_PROBABILITIES, paper
 
 COUNTS = np.array([400, 600, 160, 120, 60, 20, 140, 20])  # of training; a tenth is tested
+LABELS = np.repeat(np.arange(8), COUNTS // 10)
 COLUMNS = list(LOG_PROBABILITIES)
 STAGE = {"modules": "SE basic block", "repeat": 2, "parameters": 9536, "frozen": False}
 ARCHITECTURE = {
@@ -38,43 +41,41 @@ def log_probabilities(labels, power, signal, random):
     return (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float16)
 
 
-def make_results(cases, seeds=(0, 1), folds=0, labels=None, evaluation="test", **about):
+def make_results(cases, seeds=(0, 1), folds=0, labels=LABELS, evaluation="test", **about):
     """Results of a study.
 
     Args:
-        cases: dicts of `loss`, `power`, `signal`, and `model` or `variant` and maybe `setting`.
+        cases: dicts of `loss`, `power`, `signal`, and `model` or `variant`.
         folds: of a cross-validation; 0: the official split.
-        labels: of the scored images; default: a tenth of `COUNTS`.
+        labels: of the scored images.
     """
-    labels = np.repeat(np.arange(8), COUNTS // 10) if labels is None else np.asarray(labels)
     runs, histories, predictions = [], [], []
-    for case in cases:
-        case = {"setting": "", **case} if "variant" in case else case
-        power, signal = case.get("power", 0.0), case.get("signal", 2.0)
-        row = {name: value for name, value in case.items() if name not in ("power", "signal")}
-        for seed, fold in [(seed, fold) for seed in seeds for fold in range(folds or 1)]:
-            key = [row.get("setting"), row.get("variant", row.get("model")), f"seed{seed}"]
-            run = "-".join(map(str, filter(None, [*key, f"fold{fold}" if folds else ""])))
-            random = np.random.default_rng([seed, fold, len(runs)])
-            own = np.flatnonzero(np.arange(len(labels)) % (folds or 1) == fold)
-            for split, images in (("test", own), ("validation", np.arange(len(labels)))):
-                if split == "test" and evaluation == "validation":
-                    continue
-                table = pd.DataFrame({"run": run, "split": split, "image": images})
-                table["label"], table["group"] = labels[images], images // 2
-                table["image"] += len(labels) * (split == "validation")
-                values = log_probabilities(labels[images], power, signal, random)
-                table[COLUMNS] = values
-                predictions.append(table)
-            runs.append(_run(run, row, seed, fold, folds, evaluation))
-            histories.append(_history(run, random))
+    for case, seed, fold in itertools.product(cases, seeds, range(folds or 1)):
+        case = {
+            "power": 0.0,
+            "signal": 2.0,
+            **({"setting": ""} if "variant" in case else {}),
+            **case,
+        }
+        random = np.random.default_rng([seed, fold, len(runs)])
+        run = f"{case.get('variant', case.get('model'))}-seed{seed}" + f"-fold{fold}" * bool(folds)
+        own = np.flatnonzero(np.arange(len(labels)) % (folds or 1) == fold)
+        for split, images in (("test", own), ("validation", np.arange(len(labels)))):
+            table = pd.DataFrame({"run": run, "split": split, "image": images})
+            table["label"], table["group"] = labels[images], images // 2
+            table["image"] += len(labels) * (split == "validation")
+            table[COLUMNS] = log_probabilities(
+                labels[images], case["power"], case["signal"], random
+            )
+            predictions.append(table)
+        runs.append(_run(run, case, seed, fold, folds, evaluation))
+        histories.append(_history(run, random))
     about = {"study": "made", "title": "A made study", "note": "Of a generator.", **about}
-    about |= {"seeds": list(seeds), "dataset": "synthetic", "drawn": None}
-    defaults = {"reference": "softmax", "models": [], "variants": [], "test_looks": 0}
+    defaults = {"seeds": list(seeds), "dataset": "synthetic", "drawn": None, "test_looks": 0}
     return studies.RunSet(
         about["study"],
-        defaults | about,
-        pd.DataFrame(runs),
+        {"reference": "softmax", "models": [], "variants": [], **defaults, **about},
+        pd.DataFrame(runs).drop(columns=["power", "signal"]),
         pd.concat(histories, ignore_index=True),
         count_table(),
         {"se_resnet50": ARCHITECTURE},
@@ -96,25 +97,16 @@ def _run(run, case, seed, fold, folds, evaluation):
 
 def _history(run, random):
     epochs = np.arange(1, 4)
-    table = pd.DataFrame({"run": run, "epoch": epochs, "train_loss": 2 / epochs})
-    table["validation_loss"] = 2.1 / epochs + random.uniform(0, 0.1, 3)
-    table["validation_accuracy"] = 1 - 0.7 / epochs
-    table["embedding_norm"], table["between_distance"] = 8.0, 3.0 + epochs
-    return table.assign(center_movement=1 / epochs)
+    loss = {"train_loss": 2 / epochs, "validation_loss": 2.1 / epochs + random.uniform(0, 0.1, 3)}
+    table = pd.DataFrame({"run": run, "epoch": epochs, **loss, "embedding_norm": 8.0})
+    return table.assign(validation_accuracy=1 - 0.7 / epochs, between_distance=3.0 + epochs)
 
 
 def count_table(counts=COUNTS, **columns):
-    """Images of each split and expression."""
-    rows = [
-        {
-            "split": split,
-            "expression": name,
-            "images": int(count) // (1 if split == "train" else 10),
-        }
-        for split in ("train", "validation", "test")
-        for name, count in zip(EXPRESSIONS, counts, strict=True)
-    ]
-    return pd.DataFrame(rows).assign(**columns)
+    """Images of each split and expression, a tenth of the training images in the others."""
+    table = pd.MultiIndex.from_product([["train", "validation", "test"], EXPRESSIONS])
+    table = table.to_frame(False, ["split", "expression"]).assign(**columns)
+    return table.assign(images=np.concatenate([counts, *2 * [np.asarray(counts) // 10]]))
 
 
 def change(results, **tables):

@@ -63,11 +63,6 @@ def test_each_fold_is_adjusted_by_its_own_counts_and_its_own_tau(folds):
         np.testing.assert_allclose(case.adjusted()[1, rows["image"]], expected, atol=1e-12)
 
 
-def test_a_study_scored_on_validation_has_nothing_left_to_choose_tau_on():
-    case = report.read_cases(made.make_results(made.VARIANTS[:2], evaluation="validation"))[0]
-    assert case.taus == {} and len(case.images) == 152
-
-
 def test_scores_are_the_bootstraps_and_rare_recall_the_mean_of_two(fold_cases):
     case = fold_cases[1]
     found = case.score(resamples=50)
@@ -103,8 +98,3 @@ def test_runs_of_several_studies_keep_apart_by_name_and_counts():
     cases = {case.name: case.counts[0, 0] for case in report.read_cases(joined)}
     assert cases == {"mine/first": 400, "yours/first": 800}
     assert set(joined.history["run"]) == {"mine/first-seed0", "yours/first-seed0"}
-
-
-def test_results_of_an_earlier_version_are_read(models):
-    old = models.runs.drop(columns=["protocol", "folds", "weight_power", "diverged_in"])
-    assert len(report.read_cases(made.change(models, runs=old))) == 5
