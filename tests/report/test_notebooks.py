@@ -11,11 +11,6 @@ from tests.report import made
 HERE = core.project_root()
 
 
-def code_cells(name):
-    cells = nbformat.read(HERE / f"notebooks/{name}.ipynb", 4).cells
-    return [cell for cell in cells if cell.cell_type == "code"]
-
-
 @pytest.fixture
 def execute(tmp_path, monkeypatch):
     """Run a notebook on given results in `tmp_path`, without a kernel; its names."""
@@ -25,7 +20,9 @@ def execute(tmp_path, monkeypatch):
         for reader in ("read_results", "read_run_set"):
             monkeypatch.setattr(studies, reader, lambda study, root: results[study])
         names = {}
-        for cell in code_cells(name):
+        cells = nbformat.read(HERE / f"notebooks/{name}.ipynb", 4).cells
+        for cell in (cell for cell in cells if cell.cell_type == "code"):
+            assert cell.source.count("\n") < 15
             exec(re.sub(r"^%.*", "", cell.source, flags=re.MULTILINE), names)
             names.update(parameters if "parameters" in cell.metadata.get("tags", []) else {})
         return names
@@ -39,6 +36,7 @@ def test_05_draws_the_papers_tables_and_figures_and_a_page_of_them(execute, mode
     for title in ("Table 2.", "Table 3.", "Table 5.", "Table 6.", "Fig. 1.", "Fig. 5.", "Fig. 6."):
         assert title in text
     assert text.index("verdict.png") < text.index("Table 5.") < text.index("Fig. 1.")
+    assert [part.folded for part in names["parts"][:3]] == [False, False, True]  # its two panels
     assert names["page"].learned and "no" in names["audit"]["Agree"].tolist()
     assert "audit" not in text.lower()  # the paper's own errors are not this study's
 
@@ -56,11 +54,3 @@ def test_08_takes_a_study_of_folds_and_ones_own_runs(execute, folds, tmp_path):
     assert [case.loss for case in names["cases"]] == ["softmax", "weighted_softmax"]
     title = "# Runs beside each other: a/softmax, b/mine"
     assert page.read_text(encoding="utf-8").startswith(title)
-
-
-@pytest.mark.parametrize("name", ["05_paper_figures", "08_compare_losses"])
-def test_cells_have_fifteen_lines_at_most_and_the_verdict_comes_first(name):
-    code = [cell.source for cell in code_cells(name)]
-    drawing = [source for source in code if re.search(r"report\.(add|figure|draw)", source)]
-    assert max(source.count("\n") for source in code) < 15
-    assert "page.verdict" in drawing[0] and "page.learned" in code[-1]

@@ -10,18 +10,11 @@ from fer_utils.report.page import format_interval, percent
 from tests.report import made
 
 
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        ((0.5, 0.412, 0.588), "50.0 [41.2, 58.8]"),
-        ((-0.004, -0.01, 0.01, 1, True), "−0.4 [−1.0, +1.0]"),
-        ((0.607, np.nan, np.nan, 2), "60.70"),
-        ((np.nan, np.nan, np.nan), "–"),
-    ],
-)
-def test_values_are_printed_in_per_cent_with_their_intervals(arguments, text):
-    assert format_interval(*arguments) == text
-    assert percent(arguments[0], *arguments[3:]) == text.split(" ")[0]
+def test_values_are_printed_in_per_cent_with_their_intervals():
+    assert format_interval(0.5, 0.412, 0.588) == "50.0 [41.2, 58.8]"
+    assert format_interval(-0.004, -0.01, 0.01, 1, True) == "−0.4 [−1.0, +1.0]"
+    assert format_interval(0.607, np.nan, np.nan, 2) == percent(0.607, 2) == "60.70"
+    assert format_interval(np.nan, np.nan, np.nan) == percent(np.nan) == "–"
 
 
 def test_markdown_puts_numbers_on_the_right_and_gaps_as_dashes():
@@ -45,9 +38,7 @@ def test_differences_are_printed_without_their_verdict(fold_cases, model_cases):
     assert equal["Loss"].tolist() == ["weighted softmax", "weighted softmax + logit adjustment"]
     assert equal["Against"].str.fullmatch(r"softmax, τ = \d\.\d\d").all()
     claims = report.format_differences(report.paired_claims(model_cases))
-    cells = " ".join(claims.astype(str).to_numpy().ravel())
-    assert "significant" not in cells and "higher" not in cells
-    assert claims["Seeds"].str.contains(" to ").all()
+    assert "higher" not in claims.to_csv() and claims["Seeds"].str.contains(" to ").all()
 
 
 def test_table_5_is_as_on_a_balanced_test_beside_the_published_values(model_cases):
@@ -60,15 +51,11 @@ def test_table_5_is_as_on_a_balanced_test_beside_the_published_values(model_case
     assert ours["kappa"] == pytest.approx((ours["accuracy"] - 1 / 8) / (7 / 8), abs=1e-6)
     assert theirs["accuracy"] == paper.MODELS[8].accuracy and np.isnan(theirs["accuracy_low"])
     assert table[table["name"].str.startswith("7.")]["source"].tolist() == ["not run"]
-    printed = report.format_scores(table, paper.METRICS)
-    assert "59.72" in printed["Accuracy"].tolist() and printed["F1"][0] == "–"
-
-
-def test_the_test_as_it_is_stands_apart_from_the_published_values(model_cases):
-    table, case = report.compare_with_published(model_cases, "resnet50", False), model_cases[-1]
+    assert "59.72" in report.format_scores(table, paper.METRICS)["Accuracy"].tolist()
+    table = report.compare_with_published(model_cases, "se_resnet50", balanced=False)
     assert len(table) == 10 and "the paper" not in set(table["source"])
-    ours = table[table["name"].str.startswith("20.")].iloc[0]
-    assert ours["accuracy"] == pytest.approx((case.log_p.argmax(axis=2) == case.labels).mean())
+    right = (model_cases[1].log_p.argmax(axis=2) == model_cases[1].labels).mean()
+    assert table.loc[7, "accuracy"] == pytest.approx(right)
 
 
 def test_gains_are_differences_of_recalls_from_frequent_to_rare(fold_cases):
@@ -79,7 +66,10 @@ def test_gains_are_differences_of_recalls_from_frequent_to_rare(fold_cases):
     assert gains["heading"].unique().tolist() == ["weighted softmax less softmax"]
 
 
-def test_table_3_gives_the_weights_of_equation_6_for_both():
+def test_tables_2_and_3_stand_beside_the_papers():
+    table = report.compare_networks({"a": made.ARCHITECTURE, "b": made.ARCHITECTURE})
+    assert table["Output"].tolist() == ["64×24×24", "128×12×12", "128", "8"]  # alike, so once
+    assert table["The paper's"][0] == "112×112; 1 × convolution 7×7; frozen"
     table = report.compare_counts(made.count_table([8, 4, 2, 2, 2, 2, 2, 0]))
     table = table.set_index("Expression")
     assert table.loc["happy", "Weight"] == "0.5000" and table.loc["contempt", "Weight"] == "–"
@@ -87,18 +77,9 @@ def test_table_3_gives_the_weights_of_equation_6_for_both():
     assert table.loc["total", ["Training", "Training, paper"]].tolist() == ["22", "283,651"]
 
 
-def test_table_2_stands_beside_the_papers_network():
-    table = report.compare_networks({"a": made.ARCHITECTURE, "b": made.ARCHITECTURE})
-    assert table["Output"].tolist() == ["64×24×24", "128×12×12", "128", "8"]  # alike, so once
-    assert table["State"].tolist() == ["frozen", "trained", "trained", "trained"]
-    assert table["The paper's"][0] == "112×112; 1 × convolution 7×7; frozen"
-
-
 def test_confusions_are_means_over_seeds_with_the_cells_of_figure_6(model_cases):
-    ((title, (matrix, images, cells)),) = report.confusions(model_cases[2:3]).items()
-    assert title.startswith("model 10: weighted cluster") and title.endswith("pre-trained")
-    assert cells["contempt", "contempt"] == 0.59 and cells["surprise", "fear"] == 0.18
+    ((title, (matrix, _, cells)),) = report.confusions(model_cases[2:3]).items()
+    assert title.startswith("model 10: weighted cluster") and cells["contempt", "contempt"] == 0.59
     guesses, labels = model_cases[2].log_p.argmax(axis=2), model_cases[2].labels
     both = [metrics.confusion_matrix(labels, guess) for guess in guesses]
     np.testing.assert_allclose(matrix, np.mean(both, axis=0))
-    assert images.tolist() == (made.COUNTS // 10).tolist()
