@@ -134,7 +134,7 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
     if twice.any():
         first = found["image"][twice.idxmax()]
         raise InputError(
-            f"expected each image once in {path}, found {twice.sum():,} repeated rows, first {first!r}"
+            f"expected each image once in {path}, found {twice.sum():,} repeated, first {first!r}"
         )
     if "label" in table:
         found["label"] = _labels(table["label"], path)
