@@ -6,10 +6,13 @@ import pickle
 
 import numpy as np
 import torch
-from numpy._core import multiarray, numeric
-from torch import Tensor
+from numpy._core import multiarray
 
-from fer_utils.core import InputError
+
+def _frombuffer(data: bytes, dtype: np.dtype, shape: tuple, order: str) -> np.ndarray:
+    """As NumPy's of the same name, which is a function that a file could change."""
+    return np.frombuffer(data, dtype).reshape(shape, order=order)
+
 
 _ALLOWED = {
     ("_codecs", "encode"): _codecs.encode,
@@ -20,42 +23,24 @@ _ALLOWED = {
 for _core in ("numpy.core", "numpy._core"):  # before and since NumPy 2
     _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = multiarray._reconstruct
     _ALLOWED[f"{_core}.multiarray", "scalar"] = multiarray.scalar
-    _ALLOWED[f"{_core}.numeric", "_frombuffer"] = numeric._frombuffer
-
-
-class _Refused(Exception):
-    """What a pickle of arrays has no need of."""
+    _ALLOWED[f"{_core}.numeric", "_frombuffer"] = _frombuffer
 
 
 class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str):
         if (module, name) not in _ALLOWED:
-            raise _Refused(f"the global {f'{module}.{name}'[:80]!r}")
+            raise pickle.UnpicklingError(f"the global '{module}.{name}'")
         return _ALLOWED[module, name]
 
 
 def read_pickle(path: str) -> object:
     """Content of a pickle of containers, numbers, strings and NumPy arrays, which become tensors.
 
-    Args:
-        path: strings of Python 2 are read as Latin-1.
-
-    Raises:
-        InputError: for a file that asks for anything else (nothing of it has run), or is damaged.
+    Strings of Python 2 are read as Latin-1. Raises an exception of some kind for a file that is
+    damaged, or asks for anything else: nothing of that has run then.
     """
-    try:
-        with open(path, "rb") as file:
-            return _to_tensors(_ArrayUnpickler(file, encoding="latin1").load())
-    except _Refused as error:
-        raise InputError(
-            f"expected a pickle of NumPy arrays alone, found {error} in {path}: nothing of the "
-            "file was run; get the weights as safetensors or a state_dict"
-        ) from None
-    except Exception as error:  # whatever bytes that somebody else chose lead to
-        what = " ".join(str(error).split())[:80]
-        raise InputError(
-            f"expected a whole pickle, found a damaged one: {path} ({what}); download it again"
-        ) from None
+    with open(path, "rb") as file:
+        return _to_tensors(_ArrayUnpickler(file, encoding="latin1").load())
 
 
 def _to_tensors(content: object) -> object:
@@ -64,10 +49,10 @@ def _to_tensors(content: object) -> object:
     if not isinstance(content, (np.ndarray, np.generic)):
         return content
     array = np.asarray(content)
-    if array.dtype.kind not in "biuf":
-        raise _Refused(f"an array of type {array.dtype}")
-    return _tensor(array)
-
-
-def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
+
+
+def one_line(text: object, longest: int = 160) -> str:
+    """Somebody else's text, fit to be quoted in an error."""
+    line = " ".join(str(text).split()) or type(text).__name__
+    return line if len(line) <= longest else f"{line[:longest]}…"

@@ -52,21 +52,23 @@ def figure_playground(traces: Mapping, text: str = "") -> Figure:
         raise InputError(f"expected 1 to {MOST} traces, a column each; found {len(traces)}")
     traces = {t: one if isinstance(one, Mapping) else vars(one) for t, one in traces.items()}
     names = next(iter(traces.values()))["names"]
-    bars, width, height = 0.13 * len(names), style.PAGE, 2.6 + 0.13 * len(names)  # inches
+    bars, width, height = 0.13 * len(names), style.PAGE, 2.7 + 0.13 * len(names)  # inches
     figure = style.new_figure(width, height, "none")  # sliders redraw it
     left = (0.42 + 0.045 * max(map(len, names))) / width  # for the names beside the bars
     share = (0.99 - left) / len(traces)
     bottom, middle = 0.38 / height, (0.75 + bars) / height
     for column, (title, trace) in enumerate(traces.items()):
         x, across = left + column * share, share - 0.035
-        above = figure.add_axes((x, middle, across, 1 - middle - 0.4 / height))
+        above = figure.add_axes((x, middle, across, 1 - middle - 0.5 / height))
         below = figure.add_axes((x, bottom, across, bars / height))
+        title = title.replace(" + ", " +\n")  # or neighbours meet
         plot_embedding(trace, above).set_title(title, fontsize=7)
         counts = np.bincount(trace["targets"], minlength=len(names))
         bars_of = below.barh(range(len(names)), 100 * trace["recall"], color=_colors(names))
         below.bar_label(bars_of, fmt="{:.0f}", fontsize=6, padding=1.5)
         below.set(xlim=(0, 125), xticks=(0, 50, 100), ylim=(len(names) - 0.4, -0.6), yticks=[])
         below.set_title(f"mean recall {100 * np.mean(trace['recall']):.0f} %", fontsize=7)
+        below.grid(False)
         below.tick_params(length=0, labelsize=6, pad=1.5)
         if not column:
             below.set_yticks(range(len(names)), map("{} ({})".format, names, counts))

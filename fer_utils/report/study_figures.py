@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from fer_utils.core import NUM_CLASSES, check_choice, paper
@@ -55,7 +56,8 @@ def plot_tradeoff(scores, curve, ax: Axes, styles=None) -> Axes:
     for tau, *point in zip(curve["tau"], *line[:2], strict=True):
         if np.isclose(tau % 0.5, 0):
             ax.plot(*point, "|", color="black", markersize=6, zorder=2.5)
-            ax.annotate(f"τ = {tau:g}", point, (4, 5), **small)
+            halo = [withStroke(linewidth=1.5, foreground="white")]
+            ax.annotate(f"τ = {tau:g}", point, (4, 5), path_effects=halo, zorder=4, **small)
     powers = scores[scores["loss"].isin(["softmax", "weighted_softmax"])]
     powers = powers.assign(power=powers["power"].where(powers["loss"] != "softmax", 0))
     powers = powers.sort_values("power") if len(powers) > 2 else powers.iloc[:0]

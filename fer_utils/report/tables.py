@@ -46,8 +46,9 @@ def format_differences(table: pd.DataFrame) -> pd.DataFrame:
             printed["Accuracies"] = ", ".join(both)
         ends = row["low"], row["high"]
         printed["Macro recall"] = format_interval(row["difference"], *ends, signed=True)
-        seeds = (percent(row[key], signed=True) for key in ("seeds_low", "seeds_high"))
-        rows.append(printed | {"Seeds": " to ".join(seeds), "p, Holm": f"{row['p_holm']:.3f}"})
+        seeds = [percent(row[key], signed=True) for key in ("seeds_low", "seeds_high")]
+        printed["Seeds"] = " to ".join(dict.fromkeys(seeds))
+        rows.append(printed | {"p, Holm": f"{row['p_holm']:.3f}"})
     return pd.DataFrame(rows)
 
 
@@ -146,12 +147,15 @@ def add_verdict(page, results, cases: list[Case]):
         yield page.add_table("scores", format_scores(own), title, note, numbers, folded)
         note = ""
     page.section("What the verdict rests on")
-    title = "Macro recall less that of softmax with logit adjustment, in points"
-    yield page.add_table("equal_accuracy", format_differences(equal), title, "", equal)
     claims = verdict.paired_claims(cases, results.about["reference"])
     page.learned = verdict.say_claims(claims)
-    title = "Macro recall of one loss less another's on the same images, in points"
-    yield page.add_table("paired_claims", format_differences(claims), title, "", claims)
+    for name, table, end in (
+        ("equal_accuracy", equal, "that of softmax with logit adjustment"),
+        ("paired_claims", claims, "that of another loss on the same images"),
+    ):
+        if len(table):
+            title = f"Macro recall less {end}, in points"
+            yield page.add_table(name, format_differences(table), title, "", table)
 
 
 def add_gains(page, cases: list[Case]):

@@ -124,10 +124,8 @@ def judge(table: pd.DataFrame) -> pd.DataFrame:
 def say_verdict(table: pd.DataFrame) -> str:
     """One sentence from `at_equal_accuracy`, on the paper's loss, else on all."""
     if table.empty:
-        return (
-            "No verdict: it takes a softmax beside another loss, and on a test of equal classes "
-            "predictions of validation images, to choose τ."
-        )
+        need = "on a test of equal classes predictions of validation images, to choose τ"
+        return f"No verdict: it takes a softmax beside another loss, and {need}."
     own = table[~table["adjusted"]]
     own = own[own["loss"] == CENTRAL] if (own["loss"] == CENTRAL).any() else own
     told, alone = [], own["name"].nunique() == 1
@@ -140,7 +138,8 @@ def say_verdict(table: pd.DataFrame) -> str:
     name = own["name"].iloc[0] if alone else "every loss"
     return (
         f"Macro recall of {name} against softmax with post-hoc logit adjustment, which costs no "
-        f"training, at {own['at'].iloc[0]}: {'; '.join(told)} points (95 % intervals)."
+        f"training, at {own['at'].iloc[0]}: {'; '.join(told)} points "
+        "(95 % intervals; tested with Holm's correction)."
     )
 
 
@@ -170,13 +169,11 @@ def say_protocol(results, cases: list[Case]) -> list[str]:
         looks += f", and {about['test_looks']} times before the recipe was final"
     if (runs["evaluation"] == "validation").all():
         looks = "never: all is scored on validation images"
-    lines = [
-        about["note"],
-        images,
-        f"{seeds} intervals are 95 %, over images, duplicates together.",
-    ]
-    lines += [_reduced(runs), f"The test split was looked at {looks}."]
-    lines += [f"{what}: {', '.join(names)}." for what, names in _amiss(about, runs, cases) if names]
+    seeds += " intervals are 95 %, over images, duplicates together."
+    lines = [about["note"], images, seeds, _reduced(runs), f"The test split was looked at {looks}."]
+    for what, names in _amiss(about, runs, cases):
+        more = f" and {len(names) - 6} more" * (len(names) > 6)
+        lines += [f"{what}: {'; '.join(names[:6])}{more}."] if names else []
     return [line for line in lines if line]
 
 
@@ -187,7 +184,7 @@ def _amiss(about: dict, runs: pd.DataFrame, cases: list[Case]):
     there = set(runs["model"] if "model" in runs else runs["variant"])
     planned = about.get("models") or about.get("variants", [])
     yield "Planned, and not there", [str(name) for name in planned if name not in there]
-    without = [f"{case.panel} {case.name}".strip() for case in cases if not case.taus]
+    without = [f"{case.panel}: {case.name}".strip(": ") for case in cases if not case.taus]
     yield "Without other validation images, so out of post-hoc rows", without
     free = free_case(cases)
     bound = [] if free is None else [run for run, tau in free.taus.items() if tau.bound]

@@ -1,65 +1,54 @@
-"""Writers of weight files, independent of the readers: names by loops, a Python 2 pickle by bytes."""
-
-import struct
+"""Writers of weights in the field's formats, independent of the readers."""
 
 import numpy as np
 import torch
 
-from fer_utils import models
-
-HEAD = (8631, 4)  # as many identities as VGGFace2 has
-
-
-def random_state(name, seed=0):
-    """Tensors under torchvision's names, in RGB, as published files have them."""
-    generator = torch.Generator().manual_seed(seed)
-    state = {}
-    for key, tensor in models.build_backbone(name).state_dict().items():
-        if not key.endswith(("tracked", "scale", "shift")):
-            state[key] = torch.rand(tensor.shape, generator=generator) * 0.2 + 0.01
-    return state
+PEOPLE = (8631, 4)  # readers drop the head, so that its features can be few
 
 
 def vggface2_arrays(state):
-    """As VGGFace2-pytorch stores it: squeeze as conv4 and conv5, blue first, NumPy arrays."""
+    """As VGGFace2-pytorch stores a network: squeeze as conv4, conv5; blue first; NumPy arrays."""
     arrays = {
         name.replace(".se.fc1.", ".conv4.").replace(".se.fc2.", ".conv5."): tensor.numpy()
         for name, tensor in state.items()
     }
     arrays["conv1.weight"] = np.ascontiguousarray(arrays["conv1.weight"][:, [2, 1, 0]])
-    head = {"fc.weight": np.zeros(HEAD, np.float32), "fc.bias": np.zeros(HEAD[0], np.float32)}
-    return arrays | head
+    return arrays | {
+        "fc.weight": np.zeros(PEOPLE, np.float32),
+        "fc.bias": np.zeros(PEOPLE[0], "f4"),
+    }
 
 
 def dag_tensors(state):
-    """As Albanie's export names it."""
-    modules = {"conv1": "conv1_7x7_s2", "bn1": "conv1_7x7_s2_bn"}
+    """As Albanie's export names a network."""
+    theirs = {"conv1": "conv1_7x7_s2", "bn1": "conv1_7x7_s2_bn"}
     for layer in (1, 2, 3, 4):
         for block in range(6):
-            ours, theirs = f"layer{layer}.{block}", f"conv{layer + 1}_{block + 1}"
+            ours, name = f"layer{layer}.{block}", f"conv{layer + 1}_{block + 1}"
             for number, part in enumerate(("1x1_reduce", "3x3", "1x1_increase"), start=1):
-                modules[f"{ours}.conv{number}"] = f"{theirs}_{part}"
-                modules[f"{ours}.bn{number}"] = f"{theirs}_{part}_bn"
-            modules[f"{ours}.downsample.0"] = f"{theirs}_1x1_proj"
-            modules[f"{ours}.downsample.1"] = f"{theirs}_1x1_proj_bn"
-            modules[f"{ours}.se.fc1"] = f"{theirs}_1x1_down"
-            modules[f"{ours}.se.fc2"] = f"{theirs}_1x1_up"
-    tensors = {"classifier.weight": torch.zeros(*HEAD, 1, 1)}
-    for name, tensor in state.items():
-        module, _, part = name.rpartition(".")
-        tensors[f"{modules[module]}.{part}"] = tensor
-    return tensors
+                theirs[f"{ours}.conv{number}"] = f"{name}_{part}"
+                theirs[f"{ours}.bn{number}"] = f"{name}_{part}_bn"
+            theirs[f"{ours}.downsample.0"] = f"{name}_1x1_proj"
+            theirs[f"{ours}.downsample.1"] = f"{name}_1x1_proj_bn"
+            theirs[f"{ours}.se.fc1"] = f"{name}_1x1_down"
+            theirs[f"{ours}.se.fc2"] = f"{name}_1x1_up"
+    tensors = {
+        f"{theirs[name.rpartition('.')[0]]}.{name.rpartition('.')[2]}": tensor
+        for name, tensor in state.items()
+    }
+    head = {
+        "classifier.weight": torch.zeros(*PEOPLE, 1, 1),
+        "classifier.bias": torch.zeros(PEOPLE[0]),
+    }
+    return tensors | head
 
 
-def python2_pickle(arrays):
-    """Protocol 2 as Python 2's cPickle writes it: byte strings for names and data."""
-    out = bytearray(b"\x80\x02}(")
-    for name, array in arrays.items():
-        out += b"U" + bytes([len(name)]) + name.encode("latin-1")
-        out += b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01("
-        for size in array.shape:
-            out += b"M" + struct.pack("<H", size)
-        out += b"tcnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xff"
-        out += b"J\xff\xff\xff\xffK\x00tb\x89T" + struct.pack("<I", array.nbytes)
-        out += array.tobytes() + b"tb"
-    return bytes(out + b"u.")
+# {"a": a 2 × 3 float32 array}, protocol 2 as Python 2's cPickle writes it: names and data are byte
+# strings, which Python 3 must read as Latin-1.
+PYTHON2 = (
+    b"\x80\x02}q\x01U\x01acnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03"
+    b"K\x00\x85U\x01b\x87Rq\x04(K\x01K\x02K\x03\x86cnumpy\ndtype\nq\x05U\x02f4K\x00K\x01\x87Rq\x06"
+    b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x18"
+    + np.arange(250, 256, dtype=np.float32).tobytes()
+    + b"tbs."
+)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from fer_utils import datasets, report
-from fer_utils.core import EXPRESSIONS, InputError, Run, parameters
+from fer_utils.core import EXPRESSIONS, Run, parameters
 from tests.report import made
 
 MEASURED = {
@@ -69,8 +69,3 @@ def test_it_says_what_the_run_is_and_how_it_was_measured(card, of, said):
     text = card(**of)
     assert [part for part in said if part not in text] == []
     assert not any(wrong in text for wrong in ("{{", "None", "/home", "\n\n\n\n"))
-
-
-def test_an_unfinished_run_has_no_card(tmp_path):
-    with pytest.raises(InputError, match="has not finished"):
-        report.model_card(Run("made", "none", tmp_path))

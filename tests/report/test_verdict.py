@@ -47,7 +47,7 @@ def test_without_validation_predictions_nothing_is_adjusted(folds):
     assert (report.score_table(cases, resamples=9)["loss"] != "").all()
     assert not report.at_equal_accuracy(cases)["adjusted"].any()
     assert report.say_calibration(cases) == ""
-    assert "out of post-hoc rows: softmax, weighted softmax" in protocol(results, cases)
+    assert "out of post-hoc rows: softmax; weighted softmax" in protocol(results, cases)
 
 
 def test_the_same_network_lies_on_its_own_line():
