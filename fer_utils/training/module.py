@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from fer_utils import losses, metrics
+from fer_utils import losses, metrics, models
 from fer_utils.core import EXPRESSIONS, RunParameters
 from fer_utils.training.embedding import center_stats, embedding_stats
 
@@ -44,8 +44,8 @@ class ExpressionModule(LightningModule):
         return self.network if self.average is None else self.average.network
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        backbone = self.network.backbone
-        checkpoint["fer_utils"] = {"architecture": backbone.architecture}
+        # Makes it a source of `load_pretrained`, which needs layout and input convention.
+        checkpoint["fer_utils"] = models.weights_header(self.network.backbone)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, H, W) normalised images → logits (N, C) and features (N, D)."""

@@ -77,6 +77,16 @@ def test_predictions_are_those_of_the_kept_weights(finished):
     np.testing.assert_allclose(features, np.load(finished.path("features.npy")), atol=1e-3)
 
 
+def test_a_checkpoint_starts_another_run_as_it_was_trained(finished):
+    backbones = [models.build_backbone("small_se_resnet") for _ in range(2)]
+    found = [
+        models.load_pretrained(backbone, finished.path(name))
+        for backbone, name in zip(backbones, ("last.ckpt", "best.safetensors"), strict=True)
+    ]
+    assert found[0]["native_input"] == found[1]["native_input"]
+    assert found[0]["layout"] == found[1]["layout"]
+
+
 def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
     monkeypatch.setattr("fer_utils.training.fitting._complete", None)
     assert training.fit(finished.params, finished.root).finished
