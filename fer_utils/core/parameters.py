@@ -101,6 +101,7 @@ class RunParameters(BaseModel):
     clip_norm: float = Field(0.0, ge=0)
     ema_decay: float = Field(0.0, ge=0, lt=1)
     augmentation: Literal["paper", "strong"] = "paper"
+    augmentation_strength: float = Field(1.0, ge=0, le=1)
     crop_scale_min: float = Field(0.7, gt=0, le=1)
     flip_tta: bool = False
     selection: Literal["f1", "accuracy", "last"] = "f1"

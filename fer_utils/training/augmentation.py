@@ -16,7 +16,7 @@ from fer_utils.models import IMAGENET_INPUT
 _ATTEMPTS = 10  # torchvision's: crops drawn before the largest possible one is taken
 _RATIO = (3 / 4, 4 / 3)  # of a crop's width to its height; the paper is silent on it
 
-# Strong augmentation, each drawn evenly within its range.
+# Strong augmentation, each drawn evenly within its range, which `augmentation_strength` multiplies.
 ROTATION = 30.0  # degrees, either way
 SHIFT, ZOOM, SHEAR = 0.1, 0.2, 0.2  # shares of the image's side, of its scale, of its height
 JITTER = 0.3  # brightness and contrast are multiplied by 1 ± this
@@ -60,13 +60,13 @@ def training_input(squares: Tensor, seeds: Tensor, params: RunParameters) -> Ten
     Args:
         squares: uint8 (N, C, S, S), C = 1 or 3.
         seeds: int64 (N,), one an image.
-        params: `image_size`, `augmentation`, `crop_scale_min`.
+        params: `image_size`, `augmentation`, `augmentation_strength`, `crop_scale_min`.
 
     Returns:
         float32 (N, 3, size, size).
     """
     if params.augmentation == "strong":
-        return normalize(change(squares, seeds, params.image_size))
+        return normalize(change(squares, seeds, params.image_size, params.augmentation_strength))
     return normalize(crop(squares, seeds, params.image_size, (params.crop_scale_min, 1.0)))
 
 
@@ -114,7 +114,7 @@ def crop_boxes(seeds: np.ndarray, side: int, scale: tuple[float, float]) -> np.n
     return np.stack([top, left, height, width, flip], axis=1).astype(np.int64)
 
 
-def change(squares: Tensor, seeds: Tensor, size: int) -> Tensor:
+def change(squares: Tensor, seeds: Tensor, size: int, strength: float = 1.0) -> Tensor:
     """Rotate, shift, zoom, shear, flip, brighten and erase: float32 (N, C, size, size).
 
     Values stay in 0–255; what turns in from outside repeats the border; what is erased is mid-grey.
@@ -126,29 +126,33 @@ def change(squares: Tensor, seeds: Tensor, size: int) -> Tensor:
 
     images = squares.float()
     grid = F.affine_grid(
-        _affine(column, size / squares.shape[-1]), [len(images), 1, size, size], align_corners=False
+        _affine(column, size / squares.shape[-1], strength),
+        [len(images), 1, size, size],
+        align_corners=False,
     )
     images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     shape = (-1, 1, 1, 1)
-    contrast = column("contrast", 1 - JITTER, 1 + JITTER).view(shape)
-    brightness = column("brightness", 1 - JITTER, 1 + JITTER).view(shape)
+    jitter = strength * JITTER
+    contrast = column("contrast", 1 - jitter, 1 + jitter).view(shape)
+    brightness = column("brightness", 1 - jitter, 1 + jitter).view(shape)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     images = ((images - mean) * contrast + mean * brightness).clamp_(0, 255)
-    hit = column("erased", 0, 1) < ERASED
+    hit = column("erased", 0, 1) < strength * ERASED
     rows, columns = (_stretch(column, name, size) for name in ("rows", "columns"))
     erased = hit.view(shape) & rows[:, None, :, None] & columns[:, None, None, :]
     return images.masked_fill_(erased, 127.5)
 
 
-def _affine(column, share: float) -> Tensor:
+def _affine(column, share: float, strength: float) -> Tensor:
     """(N, 2, 3): where in a square, −1 to 1, the pixels of the result come from."""
-    angle = column("rotation", -ROTATION, ROTATION).deg2rad()
-    zoom = share * column("zoom", 1 - ZOOM, 1 + ZOOM)
-    shear = column("shear", -SHEAR, SHEAR)
+    angle = strength * column("rotation", -ROTATION, ROTATION).deg2rad()
+    zoom = share * (1 + strength * column("zoom", -ZOOM, ZOOM))
+    shear = strength * column("shear", -SHEAR, SHEAR)
+    x, y = (2 * strength * column(name, -SHIFT, SHIFT) for name in ("x", "y"))
     mirror = torch.where(column("flip", 0, 1) < 0.5, -1.0, 1.0)
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
-    x = torch.stack([cos * mirror, shear * cos - sin, 2 * column("x", -SHIFT, SHIFT)], dim=1)
-    y = torch.stack([sin * mirror, shear * sin + cos, 2 * column("y", -SHIFT, SHIFT)], dim=1)
+    x = torch.stack([cos * mirror, shear * cos - sin, x], dim=1)
+    y = torch.stack([sin * mirror, shear * sin + cos, y], dim=1)
     return torch.stack([x, y], dim=1)
 
 

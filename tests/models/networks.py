@@ -74,12 +74,14 @@ def bottlenecks(state, images, stride, pool):
 
 
 def small(state, pixels):
-    """The small networks, of RGB pixels from 0 to 1."""
-    grey = 4 * (pixels.mean(1, keepdim=True) - 0.5)
+    """The small networks, of RGB pixels from 0 to 1: standardised, folded, four residual blocks."""
+    grey = pixels.mean(1, keepdim=True)
+    deviation, mean = torch.std_mean(grey, dim=(1, 2, 3), correction=0, keepdim=True)
+    grey = (grey - mean) / (deviation + 0.03)
     x = torch.cat([grey[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)], dim=1)
     x = F.relu(_norm(F.conv2d(x, state["conv1.weight"], padding=1), state, "bn1"))
-    for layer, step in ((1, 1), (2, 2), (3, 2)):
-        x = _block(x, state, f"layer{layer}.0", step, ((step, 1), (1, 1)))
+    for name, step in (("layer1.0", 1), ("layer2.0", 2), ("layer2.1", 1), ("layer3.0", 2)):
+        x = _block(x, state, name, step, ((step, 1), (1, 1)))
     return x.mean((2, 3))
 
 
