@@ -6,7 +6,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from fer_utils.core import EXPRESSIONS, InputError, Run, atomic_write, check_choice, project_root
+from fer_utils.core import InputError, Run, check_choice, project_root
 
 
 def _load(room: str):
@@ -19,10 +19,8 @@ def study(name: str, data: str, weights: str) -> int:
     studies = _load("studies")
     if studies.run_study(name, data, weights):
         return 1
-    root = project_root()
-    summary = root / "figures" / name / "summary.txt"
-    if summary.is_file():
-        print(f"\n{summary.read_text(encoding='utf-8')}")
+    page = project_root() / "figures" / name
+    print(f"\n{_load('report').read_verdict(page)}")
     print(f"Tables and figures: figures/{name}/README.md")
     return 0
 
@@ -87,34 +85,45 @@ def recognise(
     paths: list[str], source: str, out: str, resume: str | None, rate: float, whole: bool
 ) -> int:
     """Find and recognise the faces in pictures, folders and videos."""
-    pictures, video = _load("interactive.pictures"), _load("interactive.video")
+    pictures = _load("interactive.pictures")
     network = _load("interactive.classifier").load_classifier(source)
-    films = [Path(path) for path in paths if Path(path).suffix.lower() in video.ENDINGS]
-    files = pictures.list_pictures([path for path in paths if Path(path) not in films])
-    folder = Path(out) if out else project_root() / "runs" / "recognised"
-    faces = 0
-    for film in films:
-        table, notes = video.recognise_video(film, network, rate)
-        with atomic_write(folder / f"{film.stem}.csv") as temporary:
-            table.to_csv(temporary, index=False)
-        print("\n".join([*notes, f"{film}: {len(table):,} faces → {folder / film.stem}.csv"]))
-        faces += len(table)
-    table = pictures.FacesTable(folder, resume) if files else None
-    for picture in pictures.recognise_pictures(files, network, table, whole_picture=whole):
-        faces += _print_faces(picture)
-    if table:
-        print(f"table: {table.path}")
-    return 0 if faces else 1
+    files = pictures.list_pictures(paths, endings=pictures.PICTURES + pictures.VIDEOS)
+    table = pictures.FacesTable(out or _default_folder(), resume)
+    looked_at = faces = 0
+    for picture in pictures.recognise_pictures(files, network, table, rate, whole_picture=whole):
+        looked_at, faces = looked_at + 1, faces + len(picture.faces)
+        _print_faces(picture)
+    print(f"table: {table.path}")
+    for film in (path for path in files if path.suffix.lower() in pictures.VIDEOS):
+        _draw_film(film, table.path)
+    return 0 if faces or not looked_at else 1
 
 
-def _print_faces(picture) -> int:
-    """Each face's label and probability, a line each; the number of faces."""
-    for number, (p, sure) in enumerate(zip(picture.probabilities, picture.sure, strict=True), 1):
-        doubt = "" if sure else ", not sure"
-        print(f"{picture.path} face {number}: {EXPRESSIONS[p.argmax()]} {p.max():.0%}{doubt}")
+def _default_folder() -> Path:
+    """Of tables of faces: in the checkout, or where there is none, here."""
+    try:
+        return project_root() / "runs" / "recognised"
+    except InputError:
+        return Path("recognised")
+
+
+def _print_faces(picture) -> None:
+    """Each face's label and probability, a line each."""
+    at = "" if picture.seconds == "" else f" at {picture.seconds:.2f} s"
+    for number, answer in zip(picture.numbers, picture.answers(), strict=True):
+        print(f"{picture.path}{at} face {number}: {answer}")
     if picture.note:
         print(picture.note, file=sys.stderr)
-    return len(picture.faces)
+
+
+def _draw_film(film: Path, table: Path) -> None:
+    """The expressions of a video over its time, in a picture beside the table."""
+    seconds, probabilities = _load("interactive.pictures").timeline(table, film)
+    if len(seconds):
+        report = _load("report")
+        figure = report.draw(report.plot_expressions, seconds, probabilities, size=(6.5, 2.5))
+        path = table.with_name(f"{table.stem}-{film.stem}.png")
+        print(f"figure: {report.save_figure(figure, path)}")
 
 
 def evaluate(source: str, dataset: str, data: str, crops: str) -> int:
@@ -141,8 +150,8 @@ def app(options: list[str]) -> int:
 
 def ship(name: str) -> int:
     """Make the recogniser that comes with the package out of a finished run."""
-    maker, classifier = _load("interactive.ship"), _load("interactive.classifier")
-    digest = maker.ship(classifier.find_run(name))
+    networks, classifier = _load("interactive.networks"), _load("interactive.classifier")
+    digest = networks.ship(classifier.find_run(name), classifier.SHIPPED)
     record = project_root() / "results" / name.partition("/")[0] / "recogniser.sha256"
     record.write_text(f"{digest}\n")
     print(f"{classifier.SHIPPED.name}: {digest}")
@@ -175,7 +184,9 @@ def _parser() -> argparse.ArgumentParser:
     one = add(recognise)
     one.add_argument("paths", nargs="+", help="pictures, folders of pictures, or videos")
     one.add_argument("--source", default="", help="STUDY/RUN or an ONNX file; default: shipped")
-    one.add_argument("--out", default="", help="folder of the tables; default: runs/recognised")
+    one.add_argument(
+        "--out", default="", help="folder of the tables; default: runs/recognised, or recognised"
+    )
     one.add_argument("--resume", help="a table of faces to go on with")
     one.add_argument("--rate", type=float, default=5.0, help="frames of a video a second")
     one.add_argument("--whole", action="store_true", help="where no face is found, take it all")

@@ -83,3 +83,11 @@ def test_its_verdict_is_that_of_the_results():
     row = pd.read_csv(ROOT / "figures/ferplus_best/equal_accuracy.csv").iloc[0]
     numbers = [f"{-100 * row[name]:.1f}" for name in ("difference", "high", "low")]
     assert "{} points more macro recall (95 % interval {} to {})".format(*numbers) in README
+
+
+def test_its_recogniser_is_that_of_the_results():
+    row = pd.read_csv(ROOT / "figures/recogniser/scores.csv").iloc[0]
+    text = " ".join(README.split())
+    for name, words in (("accuracy", "95 % interval {} to {}"), ("macro_recall", "{} to {}")):
+        value, *ends = (f"{100 * row[f'{name}{end}']:.1f}" for end in ("", "_low", "_high"))
+        assert f"{value} %" in text and f"({words.format(*ends)})" in text, name

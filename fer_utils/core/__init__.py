@@ -1,7 +1,8 @@
 """What every room needs: expressions, the paper's values, parameters, run folders, errors."""
 
+# ruff: noqa: F401
 from fer_utils.core import paper
-from fer_utils.core.errors import Diverged, InputError, check_choice
+from fer_utils.core.errors import Diverged, InputError, check_choice, one_line
 from fer_utils.core.expressions import (
     CODINGS,
     COLORS,
@@ -15,10 +16,10 @@ from fer_utils.core.expressions import (
     find_label,
     to_labels,
 )
-from fer_utils.core.files import atomic_write, in_headless_kernel, project_root, resolve_path
 from fer_utils.core.parameters import (
     DATA_OPTIONS,
     EXECUTION_FIELDS,
+    LAMBDAS,
     LOSSES,
     OWN_ARCHITECTURES,
     RunParameters,
@@ -26,37 +27,12 @@ from fer_utils.core.parameters import (
     notebook_parameters,
     parameters,
 )
-from fer_utils.core.run import Run, environment, versions
-
-__all__ = [
-    "CODINGS",
-    "COLORS",
-    "DATA_OPTIONS",
-    "EXECUTION_FIELDS",
-    "EXPRESSIONS",
-    "LABELS",
-    "LOG_PROBABILITIES",
-    "LOSSES",
-    "NUM_CLASSES",
-    "OWN_ARCHITECTURES",
-    "PROBABILITIES",
-    "RARE",
-    "SPELLINGS",
-    "Diverged",
-    "InputError",
-    "Run",
-    "RunParameters",
-    "atomic_write",
-    "check_choice",
-    "check_names",
-    "environment",
-    "find_label",
-    "in_headless_kernel",
-    "notebook_parameters",
-    "paper",
-    "parameters",
-    "project_root",
-    "resolve_path",
-    "to_labels",
-    "versions",
-]
+from fer_utils.core.run import (
+    Run,
+    atomic_write,
+    environment,
+    in_headless_kernel,
+    project_root,
+    resolve_path,
+    versions,
+)

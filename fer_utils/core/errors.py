@@ -29,3 +29,9 @@ from: softmax, focal
     near = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     raise InputError(f"unknown {what} {value!r}{hint} Choose from: {', '.join(map(str, choices))}")
+
+
+def one_line(text: object, longest: int = 160) -> str:
+    """Somebody else's text, fit to be quoted in an error."""
+    line = " ".join(str(text).split()) or type(text).__name__
+    return line if len(line) <= longest else f"{line[:longest]}…"

@@ -13,50 +13,25 @@ LOG_PROBABILITIES = tuple(f"log_p_{name}" for name in EXPRESSIONS)
 
 # Okabe & Ito's colour-blind-safe palette, its yellow (unreadable on white) replaced by grey.
 COLORS = {
-    "neutral": "#999999",
-    "happy": "#E69F00",
-    "sad": "#0072B2",
-    "surprise": "#56B4E9",
-    "fear": "#CC79A7",
-    "disgust": "#009E73",
-    "anger": "#D55E00",
-    "contempt": "#000000",
-}
+    "neutral": "#999999", "happy": "#E69F00", "sad": "#0072B2", "surprise": "#56B4E9",
+    "fear": "#CC79A7", "disgust": "#009E73", "anger": "#D55E00", "contempt": "#000000",
+}  # fmt: skip
 
 # A dataset's own code or column name → our name. Codes that are absent here (AffectNet's 8 "none",
 # 9 "uncertain", 10 "no face"; FER+'s "unknown" and "NF") are no expression and are dropped.
 CODINGS: dict[str, dict[int | str, str]] = {
     "affectnet": dict(enumerate(EXPRESSIONS)),
     "ferplus": {
-        "neutral": "neutral",
-        "happiness": "happy",
-        "surprise": "surprise",
-        "sadness": "sad",
-        "anger": "anger",
-        "disgust": "disgust",
-        "fear": "fear",
-        "contempt": "contempt",
+        "neutral": "neutral", "happiness": "happy", "surprise": "surprise", "sadness": "sad",
+        "anger": "anger", "disgust": "disgust", "fear": "fear", "contempt": "contempt",
     },
     "fer2013": {
-        0: "anger",
-        1: "disgust",
-        2: "fear",
-        3: "happy",
-        4: "sad",
-        5: "surprise",
-        6: "neutral",
+        0: "anger", 1: "disgust", 2: "fear", 3: "happy", 4: "sad", 5: "surprise", 6: "neutral",
     },
     "rafdb": {
-        1: "surprise",
-        2: "fear",
-        3: "disgust",
-        4: "happy",
-        5: "sad",
-        6: "anger",
-        7: "neutral",
+        1: "surprise", 2: "fear", 3: "disgust", 4: "happy", 5: "sad", 6: "anger", 7: "neutral",
     },
-}
-
+}  # fmt: skip
 
 # How people name class folders. Case, separators and numbers do not count.
 SPELLINGS = {
@@ -81,23 +56,11 @@ def find_label(name: str) -> int | None:
     return _NAMED.get("".join(letter for letter in name.casefold() if letter.isalpha()))
 
 
-def to_labels(codes, dataset: str):
-    """Map a dataset's own codes to labels 0–7.
+def to_labels(codes, dataset: str) -> list[int]:
+    """Labels 0–7 of codes of a dataset in `CODINGS`; -1 where one stands for no expression.
 
-    Args:
-        codes: iterable of the dataset's class codes or names.
-        dataset: a key of `CODINGS`.
-
-    Returns:
-        list of int labels; -1 where the code stands for no expression.
-
-    Raises:
-        KeyError: for an unknown dataset.
-
-    >>> to_labels([3, 6, 0], "fer2013")
-    [1, 0, 6]
-    >>> to_labels([7, 8], "affectnet")
-    [7, -1]
+    >>> to_labels([3, 6, 0], "fer2013"), to_labels([7, 8], "affectnet")
+    ([1, 0, 6], [7, -1])
     """
     coding = CODINGS[dataset]
     return [LABELS[coding[code]] if code in coding else -1 for code in codes]

@@ -25,7 +25,6 @@ STAGES = {
 
 # Our name → the name that tables and figures show.
 BASES = {"se_resnet50": "SE-ResNet-50", "resnet50": "ResNet-50"}
-PRETRAINING = {"se_resnet50": "VGGFace2", "resnet50": "ImageNet"}
 LOSSES = {
     "softmax": "softmax",
     "center_softmax": "center + softmax",
@@ -107,19 +106,13 @@ _PUBLISHED = """
 58.65 58.59 52.74 52.71 64.58 91.17
 58.27 58.07 52.31 52.24 63.59 90.54
 59.45 59.42 53.66 53.66 65.26 91.51
-"""
+""".strip().splitlines()
 
-
-def _models() -> dict[int, PaperModel]:
-    cases = itertools.product(BASES, (False, True), LOSSES)
-    rows = _PUBLISHED.split("\n")[1:-1]
-    models = {}
-    for number, (case, row) in enumerate(zip(cases, rows, strict=True), start=1):
-        models[number] = PaperModel(number, *case, *(round(float(v) / 100, 4) for v in row.split()))
-    return models
-
-
-MODELS = _models()
+_CASES = itertools.product(BASES, (False, True), LOSSES)
+MODELS = {
+    number: PaperModel(number, *case, *(round(float(value) / 100, 4) for value in row.split()))
+    for number, (case, row) in enumerate(zip(_CASES, _PUBLISHED, strict=True), start=1)
+}
 
 # Model → class → recall: as far as the text gives Figure 6.
 RECALLS = {

@@ -1,6 +1,5 @@
 """The parameters of a run: named, checked, and filled in from the paper's recipe."""
 
-import math
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ DATASETS = (
     "synthetic", "affectnet", "fer2013", "ferplus", "rafdb", "folder", "identities",
 )  # fmt: skip
 LOSSES = (*paper.LOSSES, *paper.BASELINES)
+LAMBDAS = {**paper.RECIPE["lambda"], "island_softmax": 0.01}  # Sec. 4.3; Cai et al.
 HARD_LABEL_LOSSES = ("focal", "ldam_drw", "arcface")  # losses without soft targets
 COSINE_LOSSES = ("ldam_drw", "arcface")  # their margins are on cosines
 
@@ -26,6 +26,7 @@ COSINE_LOSSES = ("ldam_drw", "arcface")  # their margins are on cosines
 EXECUTION_FIELDS = (
     "data", "weights", "threads", "workers", "device", "devices", "strategy", "compile",
 )  # fmt: skip
+NO_FOLDER = 'it names a folder: no slashes or any of :*?"<>|'
 # What `data_options` may hold.
 DATA_OPTIONS = {
     "subjects": 300,  # drawn faces: how many people
@@ -145,7 +146,7 @@ def parameters(values: dict) -> RunParameters:
         "classifier": "cosine" if params.loss in COSINE_LOSSES else "linear",
         "embedding_dim": 128 if small else recipe["embedding_dim"],
         "frozen_stages": recipe["frozen_stages"] if pretrained and own else 0,
-        "cluster_weight": {**recipe["lambda"], "island_softmax": 0.01}.get(params.loss, 0.0),
+        "cluster_weight": LAMBDAS.get(params.loss, 0.0),
         "batch_size": recipe["batch_size"][start],
         "learning_rate": recipe["learning_rate"][start],
     }
@@ -170,47 +171,45 @@ def _first_complaint(error: ValidationError) -> str:
 
 def _check_together(params: RunParameters) -> None:
     """Raise `InputError` for values that are right alone and wrong together."""
-
-    def refuse(name: str, why: str) -> None:
-        raise InputError(f"parameter {name!r}: got {getattr(params, name)!r}; {why}")
-
-    for name in ("study", "run"):
-        value = getattr(params, name)
-        if not value or value.startswith(".") or set(value) & set('/\\:*?"<>|'):
-            refuse(name, 'it names a folder: no slashes or any of :*?"<>|')
     for name in params.data_options:
         check_choice("data option", name, DATA_OPTIONS)
-    if params.dataset == "synthetic" and params.data:
-        refuse("data", "drawn faces need no folder; leave it out or name its dataset")
+    soft, of_people = params.label_mode == "probability", params.target == "subject"
     people = params.dataset == "identities" or params.data_option("held_out_people")
-    if params.target == "label" and people:
-        refuse("dataset", "to recognise people set target='subject'")
-    if params.label_mode == "probability":
-        if params.target != "label":
-            refuse("target", "people have no distributions of labels; set label_mode='majority'")
-        if params.loss in HARD_LABEL_LOSSES:
-            refuse("loss", "it is defined for labels alone; set label_mode='majority'")
-    own_splits = params.target == "subject" or params.dataset in ("synthetic", "identities")
-    if params.protocol != "official" and own_splits:
-        refuse("protocol", "drawn faces and identities have splits of their own; leave it out")
-    if params.fold >= params.folds:
-        refuse("fold", f"it must be below folds ({params.folds}); the first is 0")
-    if params.loss in COSINE_LOSSES and params.classifier != "cosine":
-        refuse("classifier", f"loss {params.loss!r} puts margins on cosines: 'cosine' is needed")
+    own_splits = of_people or params.dataset in ("synthetic", "identities")
+    number = isinstance(params.devices, int) and params.devices >= 1
     last = (params.epochs - 1) / params.epochs  # share of training done before the last epoch
     start = params.loss_options.get("drw_start", 0.8)
-    if params.loss == "ldam_drw" and last < start < 1:
-        refuse(
-            "epochs", f"with drw_start={start} the weights would never count; set it to {last:.2g}"
-        )
-    if not params.warmup_epochs < params.epochs:
-        refuse("warmup_epochs", f"it must be fewer than epochs ({params.epochs})")
-    if params.architecture in OWN_ARCHITECTURES and params.frozen_stages > 5:
-        refuse("frozen_stages", "the network has 5 stages")
-    if not (params.devices == "auto" or isinstance(params.devices, int) and params.devices >= 1):
-        refuse("devices", "expected a number from 1, or 'auto'")
-    if not math.isfinite(sum(params.loss_options.values())):
-        refuse("loss_options", "expected finite numbers")
+    rules = [
+        ("study", not _names_folder(params.study), NO_FOLDER),
+        ("run", not _names_folder(params.run), NO_FOLDER),
+        ("data", params.dataset == "synthetic" and params.data,
+         "drawn faces need no folder; leave it out or name its dataset"),
+        ("dataset", people and not of_people, "to recognise people set target='subject'"),
+        ("target", soft and of_people,
+         "people have no distributions of labels; set label_mode='majority'"),
+        ("loss", soft and params.loss in HARD_LABEL_LOSSES,
+         "it is defined for labels alone; set label_mode='majority'"),
+        ("protocol", params.protocol != "official" and own_splits,
+         "drawn faces and identities have splits of their own; leave it out"),
+        ("fold", params.fold >= params.folds,
+         f"it must be below folds ({params.folds}); the first is 0"),
+        ("classifier", params.loss in COSINE_LOSSES and params.classifier != "cosine",
+         f"loss {params.loss!r} puts margins on cosines: 'cosine' is needed"),
+        ("epochs", params.loss == "ldam_drw" and last < start < 1,
+         f"with drw_start={start} the weights would never count; set it to {last:.2g}"),
+        ("warmup_epochs", params.warmup_epochs >= params.epochs,
+         f"it must be fewer than epochs ({params.epochs})"),
+        ("frozen_stages", params.architecture in OWN_ARCHITECTURES and params.frozen_stages > 5,
+         "the network has 5 stages"),
+        ("devices", not number and params.devices != "auto", "expected a number from 1, or 'auto'"),
+    ]  # fmt: skip
+    for name, wrong, why in rules:
+        if wrong:
+            raise InputError(f"parameter {name!r}: got {getattr(params, name)!r}; {why}")
+
+
+def _names_folder(name: str) -> bool:
+    return bool(name) and not name.startswith(".") and not set(name) & set('/\\:*?"<>|')
 
 
 def check_names(names: Iterable[str], known: Iterable[str] = tuple(RunParameters.model_fields)):

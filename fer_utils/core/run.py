@@ -1,4 +1,4 @@
-"""The folder of a run, `runs/<study>/<run>/`, and the record of what computed it."""
+"""Where things are, how they are written (whole or not at all), and the folder of a run."""
 
 import contextlib
 import errno
@@ -9,18 +9,68 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
 import yaml
 
 from fer_utils.core.errors import InputError
-from fer_utils.core.files import atomic_write, project_root, resolve_path
 from fer_utils.core.parameters import EXECUTION_FIELDS, RunParameters, parameters
 
 PACKAGES = (
     "torch", "torchvision", "pytorch-lightning", "numpy", "pandas", "scikit-learn", "krippendorff",
 )  # fmt: skip
+EVALUATION = (
+    "stopped.json", "metrics.json", "predictions.parquet", "features.npy", "verification.parquet",
+)  # fmt: skip
+_WATCHED = ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG")  # set by front ends in a kernel
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path | str) -> Iterator[Path]:
+    """A temporary path beside `path` (same ending) that replaces it when the block succeeds.
+
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "table.csv"
+    >>> with atomic_write(target) as temporary:
+    ...     _ = temporary.write_text("a,b")
+    >>> target.read_text()
+    'a,b'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def project_root(start: Path | str = ".") -> Path:
+    """The checkout: the nearest folder upwards with `experiments/` and `pyproject.toml`."""
+    start = Path(start).resolve()
+    for folder in (start, *start.parents):
+        if (folder / "experiments").is_dir() and (folder / "pyproject.toml").is_file():
+            return folder
+    raise InputError(f"expected a folder inside the study's checkout, found {start}: go there")
+
+
+def resolve_path(path: str, root: Path) -> Path:
+    """A path that a user gave: `~` expanded, relative ones from the checkout's root."""
+    return Path(root) / Path(path).expanduser()
+
+
+def in_headless_kernel() -> bool:
+    """Whether a notebook runs with nobody watching, as under papermill; False outside notebooks."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    return hasattr(get_ipython(), "kernel") and not any(name in os.environ for name in _WATCHED)
 
 
 class Run:
@@ -115,32 +165,26 @@ class Run:
 
     def forget_evaluation(self) -> None:
         """Remove what was evaluated when the run was stopped: its weights are about to change."""
-        for name in (
-            "stopped.json", "metrics.json", "predictions.parquet", "features.npy",
-            "verification.parquet",
-        ):  # fmt: skip
+        for name in EVALUATION:
             self.path(name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def locked(self):
         """Hold the run for this process; the lock ends with the process, however it ends.
 
-        Of several processes that train one run each holds a lock of its own, so that one which
-        outlives the others keeps the run.
+        Processes that train one run together share the lock: one which outlives the others keeps
+        the run.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        own = self.path(f".lock-{os.environ.get('LOCAL_RANK', 0)}")
-        if "LOCAL_RANK" not in os.environ:
-            for path in self.folder.glob(".lock-*"):
-                with open(path, "w") as other:
-                    self._lock(other)
-        with open(own, "w") as file:
-            self._lock(file)
+        with open(self.path(".lock"), "w") as file:
+            if "LOCAL_RANK" not in os.environ:  # the first of them
+                self._lock(file, fcntl.LOCK_EX)
+            self._lock(file, fcntl.LOCK_SH)
             yield
 
-    def _lock(self, file) -> None:
+    def _lock(self, file, kind: int) -> None:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 raise InputError(f"{self.folder} cannot be locked: {error}") from None

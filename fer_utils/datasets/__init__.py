@@ -7,24 +7,22 @@ import pandas as pd
 
 from fer_utils.core import InputError, check_choice
 from fer_utils.datasets.affectnet import read_affectnet
-from fer_utils.datasets.duplicates import Audit, audit, count_duplicates, duplicate_groups
-from fer_utils.datasets.fer2013 import read_fer2013
-from fer_utils.datasets.ferplus import read_ferplus
+from fer_utils.datasets.duplicates import (
+    Audit,
+    audit,
+    count_duplicates,
+    duplicate_groups,
+    group_held_out,
+)
+from fer_utils.datasets.ferplus import read_fer2013, read_ferplus
 from fer_utils.datasets.folders import read_folder, read_identities, read_rafdb, recognise
 from fer_utils.datasets.images import (
-    BOX_COLUMNS,
-    crop_box,
-    cut_box,
-    fingerprint,
     hash_images,
-    image_opener,
     load_images,
     load_squares,
-    open_image,
-    to_square,
+    remembered_checks,
     with_margin,
 )
-from fer_utils.datasets.lists import list_images, remembered_checks
 from fer_utils.datasets.manifest import (
     SPLITS,
     check_manifest,
@@ -49,15 +47,13 @@ from fer_utils.datasets.splits import (
 from fer_utils.datasets.synthetic import Draws, draw_examples, draw_manifest, read_synthetic
 
 __all__ = [
-    "BOX_COLUMNS", "SPLITS", "Audit", "Draws", "audit", "check_manifest", "class_counts",
-    "count_duplicates", "count_table", "crop_box", "cut_box", "draw_examples", "draw_manifest",
-    "duplicate_groups", "fingerprint", "hash_images", "hold_out_subjects",
-    "hold_out_within_subjects", "image_opener", "k_fold", "list_images", "load_images",
-    "load_squares", "official", "open_image", "paper_protocol", "read_affectnet",
-    "read_dataset", "read_fer2013", "read_ferplus", "read_folder", "read_identities",
-    "read_manifest", "read_rafdb", "read_synthetic", "recognise", "remembered_checks",
-    "remove_training_leaks", "sample_people", "sample_rows", "subsample", "to_square",
-    "vote_shares", "with_margin", "without", "write_manifest",
+    "SPLITS", "Audit", "Draws", "audit", "check_manifest", "class_counts", "count_duplicates",
+    "count_table", "draw_examples", "draw_manifest", "duplicate_groups", "group_held_out",
+    "hash_images", "hold_out_subjects", "hold_out_within_subjects", "k_fold", "load_images",
+    "load_squares", "official", "paper_protocol", "read_affectnet", "read_dataset", "read_fer2013",
+    "read_ferplus", "read_folder", "read_identities", "read_manifest", "read_rafdb",
+    "read_synthetic", "recognise", "remembered_checks", "remove_training_leaks", "sample_people",
+    "sample_rows", "subsample", "vote_shares", "with_margin", "without", "write_manifest",
 ]  # fmt: skip
 
 _READERS = {
@@ -91,16 +87,13 @@ def read_dataset(dataset: str, root=None, **options) -> pd.DataFrame:
     if is_folder and not root and dataset not in _READERS:
         dataset, root = "auto", dataset
     check_choice("dataset", dataset, [*_READERS, "auto"])
-    if not root and dataset != "synthetic":
-        raise InputError(f"expected the folder of {dataset!r}, found none; say where it is")
+    if bool(root) == (dataset == "synthetic"):
+        expected = "no folder for drawn faces" if root else f"the folder of {dataset!r}"
+        raise InputError(f"expected {expected}, found {root or 'none; say where it is'}")
     if dataset == "auto":
         dataset = recognise(root)
     reader = _READERS[dataset]
     names = [name for name in inspect.signature(reader).parameters if name != "root"]
     for option in options:
         check_choice(f"option of dataset {dataset!r}", option, names)
-    if dataset != "synthetic":
-        return reader(root, **options)
-    if root:
-        raise InputError(f"expected no folder for drawn faces, found {root}; leave it out")
-    return reader(**options)
+    return reader(root, **options) if root else reader(**options)

@@ -1,5 +1,6 @@
 """AffectNet in either release: lists of images with boxes (CSV), or cropped faces (npy)."""
 
+import functools
 import io
 import os
 import warnings
@@ -9,19 +10,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from fer_utils.core import InputError, check_choice, to_labels
+from fer_utils.core import InputError, raster, to_labels
 from fer_utils.datasets.folders import no_dataset
-from fer_utils.datasets.lists import (
-    IMAGE_ENDINGS,
-    ON_BAD_IMAGE,
-    check_names,
-    check_once,
-    check_rows,
-    read_columns,
-    to_manifest,
-    to_numbers,
-)
-from fer_utils.datasets.pixel_rows import bad_row
+from fer_utils.datasets.images import is_image, to_manifest
+from fer_utils.datasets.lists import check_names, read_columns, to_numbers
 
 LISTS = {"train": "training.csv", "validation": "validation.csv"}
 FOLDERS = {"train": "train_set", "validation": "val_set"}
@@ -29,9 +21,8 @@ NO_EXPRESSION = {8: "none", 9: "uncertain", 10: "no face"}
 _PATH = "subDirectory_filePath"
 _BOX = ("face_x", "face_y", "face_width", "face_height")
 _AFFECT = {"valence": "_val.npy", "arousal": "_aro.npy"}
+_WANTED = (_PATH, *_BOX, "expression", *_AFFECT)
 _COLUMNS = (_PATH, *_BOX, "facial_landmarks", "expression", *_AFFECT)
-_CODE = "an expression, a whole number from 0 to 10"
-_dtypes: dict[bytes, np.dtype] = {}  # by a file's header: few, and slow to read
 
 
 def read_affectnet(root, check_images: bool = True, on_bad_image: str = "raise") -> pd.DataFrame:
@@ -49,152 +40,117 @@ def read_affectnet(root, check_images: bool = True, on_bad_image: str = "raise")
         and, of the CSV release, the boxes as listed, outside the image or not. In its attrs
         `release` ("csv" or "npy") and `dropped`, images left out by expression.
     """
-    check_choice("on_bad_image", on_bad_image, ON_BAD_IMAGE)
     root = Path(root)
     folders = [root, root / "Manually_Annotated_file_lists"]
-    folder = next((folder for folder in folders if _has(folder, LISTS, os.path.isfile)), None)
-    if folder is not None:
-        table, lists = _read_csv(root, folder)
-    elif _has(root, FOLDERS, os.path.isdir):
-        table, lists = _read_npy(root), {}
+    files = [folder / name for folder in folders for name in LISTS.values()]
+    lists = next(filter(os.path.isfile, files), None)
+    if lists is not None:
+        table, release = _read_csv(lists.parent), "csv"
+        images = _find_images(root, table["image"].iloc[:20].tolist())
+    elif any(os.path.isdir(root / name) for name in FOLDERS.values()):
+        tables = [_read_npy(root / name, split) for split, name in FOLDERS.items()]
+        table, release, images = pd.concat(tables, ignore_index=True), "npy", root
     else:
         names = f"{' and '.join(LISTS.values())}, or {' and '.join(FOLDERS.values())}"
         raise no_dataset(f"AffectNet ({names})", root, "affectnet")
     codes = table.pop("expression")
-    table["label"] = to_labels(codes.tolist(), "affectnet")
-    dropped = {name: int((codes == code).sum()) for code, name in NO_EXPRESSION.items()}
-    table.attrs["dropped"] = dropped
+    table.insert(1, "label", to_labels(codes, "affectnet"))
     table = table[table["label"] >= 0]
     if table.empty:
         raise InputError(f"expected images with an expression at {root}, found none; restore them")
-    boxes = [name for name in table if name.startswith("box_")]
+    boxes = [name for name in raster.BOX_COLUMNS if name in table]
     if boxes and (table[boxes] % 1 == 0).all(axis=None):
         table = table.astype(dict.fromkeys(boxes, np.int64))
     table = table.assign(**{name: table[name].replace(-2, np.nan) for name in _AFFECT})
-    return to_manifest(table, lists, check_images, on_bad_image)
+    table.attrs = {"dataset": "affectnet", "release": release, "root": str(images.resolve())}
+    table.attrs["dropped"] = {
+        name: int((codes == code).sum()) for code, name in NO_EXPRESSION.items()
+    }
+    return to_manifest(table, check_images, on_bad_image)
 
 
-def _has(folder: Path, names: dict, kind) -> bool:
-    return any(kind(folder / name) for name in names.values())
-
-
-def _read_csv(root: Path, folder: Path) -> tuple[pd.DataFrame, dict[str, Path]]:
-    lists = {split: folder / name for split, name in LISTS.items()}
-    for path in lists.values():
-        if not os.path.isfile(path):
+def _read_csv(folder: Path) -> pd.DataFrame:
+    texts = []
+    for split, name in LISTS.items():
+        if not os.path.isfile(folder / name):
             names = " and ".join(LISTS.values())
-            raise InputError(f"expected {names} in {folder}, found no {path.name}; restore it")
-    tables = [_read_list(path, split) for split, path in lists.items()]
-    table = pd.concat(tables, ignore_index=True)
-    expressive = table[table["expression"] < min(NO_EXPRESSION)]
-    twice = expressive[expressive["image"].duplicated()]
-    if len(twice):
-        split, row, image = twice[["split", "row", "image"]].iloc[0]
-        found = f"{image!r} in {LISTS['train']} as well (and {len(twice) - 1} more such rows)"
-        raise bad_row(lists[split], row, "every image in one list", found)
-    images = _find_images(root, table["image"].iloc[:20].tolist())
-    table.attrs = {"dataset": "affectnet", "release": "csv", "root": str(images.resolve())}
-    return table, lists
-
-
-def _read_list(path: Path, split: str) -> pd.DataFrame:
-    wanted = [name for name in _COLUMNS if name != "facial_landmarks"]
-    text = read_columns(path, wanted, headerless=_COLUMNS)
-    codes = to_numbers(text["expression"], path, _CODE)
-    check_rows(np.isin(codes, range(11)), text["expression"], path, _CODE)
-    expressive = codes < min(NO_EXPRESSION)
-    names = text[_PATH].str.strip()
-    check_names(names, path)
-    check_once(names[expressive], path)
-    table = pd.DataFrame({"image": names, "label": -1, "split": split, "row": text.index})
-    table["expression"] = codes
+            raise InputError(f"expected {names} in {folder}, found no {name}; restore it")
+        texts.append(read_columns(folder / name, _COLUMNS, _WANTED).assign(split=split))
+    text = pd.concat(texts)
+    codes = to_numbers(text["expression"], "an expression", 0, 10)
+    expressive = codes < min(NO_EXPRESSION)  # some copies have no numbers in the other rows
+    check_names(text[_PATH], once=False)
+    check_names(text.loc[expressive, _PATH])
+    table = pd.DataFrame({"image": text[_PATH], "split": text["split"], "expression": codes})
     for name in (*_BOX, *_AFFECT):
-        # Only where they count: some copies have no numbers in the rows without an expression.
-        texts, expected = text.loc[expressive, name], f"a number in {name}"
-        numbers = to_numbers(texts, path, expected)
-        check_rows(np.abs(numbers) < 1e9, texts, path, expected)
+        numbers = to_numbers(text.loc[expressive, name], name, -(10**6), 10**6, whole=False)
         table.loc[expressive, name.replace("face_", "box_")] = numbers
     return table
 
 
 def _find_images(root: Path, images: list[str]) -> Path:
     """The folder in which any of these images stands; its usual name if there is none."""
-    folders = [root / "Manually_Annotated_Images"]
-    for pattern in ("Manually_Annotated*", "Manually_Annotated*/*"):
-        folders += sorted(root.glob(pattern))
-    for folder in (*folders, root):
+    usual = root / "Manually_Annotated_Images"
+    folders = [usual, *sorted(root.glob("Manually_Annotated*"))]
+    folders += [*sorted(root.glob("Manually_Annotated*/*")), root]
+    for folder in folders:
         if any(os.path.exists(folder / image) for image in images):
             return folder
-    return folders[0]
+    return usual
 
 
-def _read_npy(root: Path) -> pd.DataFrame:
-    tables = [_read_split(root / folder, split) for split, folder in FOLDERS.items()]
-    table = pd.concat(tables, ignore_index=True)
-    table.attrs = {"dataset": "affectnet", "release": "npy", "root": str(root.resolve())}
-    return table
-
-
-def _read_split(folder: Path, split: str) -> pd.DataFrame:
+def _read_npy(folder: Path, split: str) -> pd.DataFrame:
     annotations, images = folder / "annotations", _list_faces(folder / "images")
     if not os.path.isdir(annotations):
         raise InputError(f"expected a folder {annotations}, found none; restore it")
-    listed = {*os.listdir(annotations)}
-    names = [file.removesuffix("_exp.npy") for file in listed if file.endswith("_exp.npy")]
+    files = [file for file in os.listdir(annotations) if file.endswith("_exp.npy")]
+    names = [file.removesuffix("_exp.npy") for file in files]
     names.sort(key=lambda name: (len(name), name))  # 9 before 10
     if not names:
         raise InputError(f"expected files N_exp.npy in {annotations}, found none; restore them")
-    unlabelled = images.keys() - {*names}
+    unlabelled = sorted(images.keys() - {*names})
     if unlabelled:
-        name = min(unlabelled)
-        found = f"no {annotations / name}_exp.npy for {images[name]}"
+        found = f"no {annotations / unlabelled[0]}_exp.npy for {images[unlabelled[0]]}"
         raise InputError(
             f"expected a label of every image, found {found} (and {len(unlabelled) - 1} more)"
         )
-    codes, affect = [], {name: [] for name in _AFFECT}
-    title = f"{folder.name} annotations"
-    for name in tqdm(names, desc=title, disable=None, delay=1, leave=False):
-        path = f"{annotations}{os.sep}{name}"
-        codes.append(_read_number(f"{path}_exp.npy", _CODE))
-        if codes[-1] not in range(11):
-            raise InputError(f"{path}_exp.npy: expected {_CODE}, found {codes[-1]}; mend that file")
-        for column, ending in _AFFECT.items():
-            given = name + ending in listed
-            affect[column].append(_read_number(path + ending, "a number") if given else np.nan)
+    columns = {}
+    for column, ending in {"expression": "_exp.npy", **_AFFECT}.items():
+        bar = tqdm(names, desc=f"{folder.name} {column}", disable=None, delay=1, leave=False)
+        columns[column] = [_read_number(f"{annotations}/{name}{ending}", column) for name in bar]
+    codes = pd.Series(columns["expression"], [f"{annotations / name}_exp.npy" for name in names])
+    to_numbers(codes, "an expression", 0, 10)
     paths = [f"{folder.name}/images/{images.get(name, f'{name}.jpg')}" for name in names]
-    return pd.DataFrame({"image": paths, "label": -1, "split": split, "expression": codes} | affect)
+    return pd.DataFrame({"image": paths, "split": split, **columns})
 
 
 def _list_faces(folder: Path) -> dict[str, str]:
     """Number → file name of every image; nothing where the images are not there."""
     faces = {}
-    for file in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-        name, ending = os.path.splitext(file)
-        if ending.lower() in IMAGE_ENDINGS and not file.startswith("."):
-            if name in faces:
-                found = f"{faces[name]} and {file}; keep the right one"
-                raise InputError(f"expected one image a number in {folder}, found {found}")
-            faces[name] = file
+    for file in filter(is_image, sorted(os.listdir(folder)) if os.path.isdir(folder) else ()):
+        name = os.path.splitext(file)[0]
+        if name in faces:
+            found = f"{faces[name]} and {file}; keep the right one"
+            raise InputError(f"expected one image a number in {folder}, found {found}")
+        faces[name] = file
     return faces
 
 
-def _read_number(path: str, expected: str) -> float:
-    """The one number in a `.npy` file, whatever its type and shape."""
+def _read_number(path: str, what: str) -> float:
+    """The one number in a `.npy` file, whatever its type and shape; NaN where there is no file."""
     try:
         with open(path, "rb", buffering=0) as file:
-            data = file.read()
-        end = 10 + int.from_bytes(data[8:10], "little")  # of the header, in the format's version 1
-        dtype = _dtypes.get(data[:end])
-        if dtype is not None:
-            return float(np.frombuffer(data, dtype, count=1, offset=end)[0])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of files that Python 2 wrote
-            array = np.load(io.BytesIO(data), allow_pickle=False)
-        number = float(array.item())
-        if data[6] == 1:
-            _dtypes[data[:end]] = array.dtype
-        return number
+            return _parse_number(file.read())
+    except FileNotFoundError:
+        return np.nan
     except Exception as error:  # NumPy raises whatever a stranger's bytes lead it to
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         found = f"a file without it ({reason}); restore it"
-        raise InputError(f"{path}: expected {expected}, found {found}") from error
+        raise InputError(f"{path}: expected the {what}, one number, found {found}") from error
+
+
+@functools.lru_cache(maxsize=1 << 16)  # most of 875,000 files hold the same few numbers
+def _parse_number(data: bytes) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of files that Python 2 wrote
+        return float(np.load(io.BytesIO(data), allow_pickle=False).item())

@@ -10,9 +10,15 @@ from scipy.fft import dct
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from fer_utils.core import EXPRESSIONS, NUM_CLASSES
-from fer_utils.datasets.images import BOX_COLUMNS, cut_box, fingerprint, image_opener, in_threads
-from fer_utils.datasets.manifest import SPLITS, VOTE_COLUMNS, check_manifest, class_counts
+from fer_utils.core import EXPRESSIONS, NUM_CLASSES, raster
+from fer_utils.datasets.images import hash_images, image_opener, in_threads, memory_of
+from fer_utils.datasets.manifest import (
+    SPLITS,
+    VOTE_COLUMNS,
+    check_manifest,
+    class_counts,
+    vote_shares,
+)
 
 # On FER+, pairs from 0.94 on show one picture twice, or two frames of a series; strangers begin to
 # appear below 0.92.
@@ -39,8 +45,8 @@ def near_pairs(thumbnails: np.ndarray) -> np.ndarray:
     a standardised face and `rest` is the length of all others. This bound is computed for every
     pair, and the pixels of the few that pass are compared: none is missed.
     """
-    parts = np.array_split(thumbnails, 1 + len(thumbnails) // _PART)
-    spectra = np.concatenate([_spectra(part) for part in parts])
+    starts = range(0, max(len(thumbnails), 1), _PART)
+    spectra = np.concatenate([_spectra(thumbnails[start : start + _PART]) for start in starts])
     found = [np.empty((0, 2), int)]
     for step in (1, -1):  # upright; mirrored, where odd horizontal frequencies change their sign
         others = spectra * np.float32([*np.tile(float(step) ** np.arange(8), 8), 1])
@@ -76,26 +82,24 @@ def find_groups(manifest: pd.DataFrame, near: bool = True) -> pd.DataFrame:
     Args:
         manifest: a manifest, or a table on its way to one; images are opened, for exact ones only
             where it has no `fingerprint`.
-        near: search for near-duplicates too: scaled, recompressed, brightened, mirrored.
+        near: search for near-duplicates too: scaled, recompressed, brightened, mirrored. Within
+            `remembered_checks` this is done once for the same images.
 
     Returns:
         DataFrame, a row an image: the number of its group of equal pixels (`exact`), and of exact
         and near duplicates together (`group`); −1 alone, as all drawn faces are: each is a picture
         of its own, however alike two people look.
     """
-    count = len(manifest)
     if manifest.attrs.get("dataset") == "synthetic":
-        return pd.DataFrame({"exact": np.full(count, -1), "group": np.full(count, -1)})
-    prints, thumbnails = manifest.get("fingerprint"), None
-    if near or prints is None:
-        looked, thumbnails = _look(manifest)
-        prints = looked if prints is None else prints
-    exact = pd.factorize(np.asarray(prints))[0]
-    pictures = np.unique(exact, return_index=True)[1]  # the first copy of each stands for it
-    pairs = pictures[near_pairs(thumbnails[pictures])] if near else np.empty((0, 2), int)
-    first, second = np.concatenate([np.column_stack([range(count), pictures[exact]]), pairs]).T
-    groups = connect(first, second, count)
-    return pd.DataFrame({"exact": _without_singles(exact), "group": _without_singles(groups)})
+        return pd.DataFrame({"exact": -1, "group": -1}, index=range(len(manifest)))
+    if "fingerprint" not in manifest:
+        manifest = manifest.assign(fingerprint=hash_images(manifest))
+    pictures = np.flatnonzero(~manifest["fingerprint"].duplicated())  # each one's first copy
+    exact = pictures[pd.factorize(manifest["fingerprint"])[0]]
+    pairs = pictures[_remembered_pairs(manifest.iloc[pictures])] if near else np.empty((0, 2), int)
+    first, second = np.concatenate([np.column_stack([range(len(exact)), exact]), pairs]).T
+    groups = {"exact": exact, "group": connect(first, second, len(exact))}
+    return pd.DataFrame({name: _without_singles(numbers) for name, numbers in groups.items()})
 
 
 def duplicate_groups(manifest: pd.DataFrame) -> np.ndarray:
@@ -103,36 +107,57 @@ def duplicate_groups(manifest: pd.DataFrame) -> np.ndarray:
     return find_groups(manifest)["group"].to_numpy()
 
 
-def _look(manifest: pd.DataFrame) -> tuple[list[str], np.ndarray]:
-    """Fingerprint of every image, and grey thumbnail (N, 32, 32) of what its face box cuts out."""
+def group_held_out(manifest: pd.DataFrame) -> pd.DataFrame:
+    """A manifest with the `duplicate_group` of validation and test images, for their intervals.
+
+    Those of training are not searched (−1), unless the manifest has its groups already.
+    """
+    if "duplicate_group" in manifest:
+        return manifest
+    held_out = manifest["split"] != "train"
+    groups = pd.Series(-1, index=manifest.index)
+    groups[held_out] = duplicate_groups(manifest[held_out])
+    return manifest.assign(duplicate_group=groups)
+
+
+def _remembered_pairs(pictures: pd.DataFrame) -> np.ndarray:
+    """The `near_pairs` of a manifest with fingerprints, of this or an earlier search."""
+    columns = [name for name in ("fingerprint", *raster.BOX_COLUMNS) if name in pictures]
+    rule = f"near {MIN_CORRELATION} {_SIDE} {pictures.attrs.get('box_margin')}\n"
+    about = rule + pictures[columns].to_csv(index=False)
+    with memory_of(about) as known:
+        if "pairs" not in known:
+            known["pairs"] = near_pairs(_thumbnails(pictures)).tolist()
+    return np.array(known["pairs"], dtype=int).reshape(-1, 2)
+
+
+def _thumbnails(manifest: pd.DataFrame) -> np.ndarray:
+    """Grey (N, 32, 32) of what every image's face box cuts out."""
     load, names = image_opener(manifest), manifest["image"].tolist()
-    boxed = set(BOX_COLUMNS) <= set(manifest)
-    boxes = manifest[[*BOX_COLUMNS]].to_numpy(dtype=float) if boxed else None
+    boxed = set(raster.BOX_COLUMNS) <= set(manifest)
+    boxes = manifest[[*raster.BOX_COLUMNS]].to_numpy(dtype=float) if boxed else None
     margin = manifest.attrs.get("box_margin") or 0
 
-    def look(row: int) -> tuple[str, np.ndarray]:
+    def shrink(row: int) -> np.ndarray:
         pixels = load(names[row])
-        face = Image.fromarray(cut_box(pixels, boxes[row], margin) if boxed else pixels)
-        thumbnail = face.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
-        return fingerprint(pixels), np.asarray(thumbnail)
+        face = Image.fromarray(raster.cut_box(pixels, boxes[row], margin) if boxed else pixels)
+        return np.asarray(face.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR))
 
-    prints, thumbnails = zip(*in_threads(look, range(len(names))), strict=True)
-    return list(prints), np.stack(thumbnails)
+    found = list(in_threads(shrink, range(len(names))))
+    return np.array(found, dtype=np.uint8).reshape(-1, _SIDE, _SIDE)
 
 
 def _without_singles(groups: np.ndarray) -> np.ndarray:
     """Group numbers from 0 in order of appearance, −1 for whoever is alone."""
-    together = np.bincount(groups)[groups] > 1
-    numbers = np.full(len(groups), -1)
-    numbers[together] = pd.factorize(groups[together])[0]
-    return numbers
+    numbers = pd.Series(groups)
+    return pd.factorize(numbers.where(numbers.duplicated(keep=False)))[0]
 
 
-def _doubled(groups: np.ndarray, splits: np.ndarray, one: str, other: str) -> np.ndarray:
-    """Which images of split `one` have another image of their group in split `other`."""
-    there = splits == other
-    members = np.bincount(groups[there & (groups >= 0)], minlength=groups.max(initial=0) + 1)
-    return (splits == one) & (groups >= 0) & (members[groups] > there)
+def _doubled(marks, splits: np.ndarray, one: str, other: str) -> np.ndarray:
+    """Which images of split `one` have another image of their mark in split `other`."""
+    marks, there = pd.Series(marks), pd.Series(splits == other)
+    members = there.groupby(marks).transform("sum")
+    return (splits == one) & (marks != -1) & (members > there)
 
 
 def count_duplicates(marks, splits) -> dict[str, int]:
@@ -141,10 +166,9 @@ def count_duplicates(marks, splits) -> dict[str, int]:
     >>> count_duplicates(["a", "b", "a", "b"], ["train", "train", "test", "validation"])
     {'test_in_train': 1, 'validation_in_train': 1, 'test_in_validation': 0}
     """
-    marks, splits = pd.Series(marks), np.asarray(splits, dtype=object)
-    groups = pd.factorize(marks.where(marks != -1))[0]
+    marks, splits = np.asarray(marks, dtype=object), np.asarray(splits, dtype=object)
     return {
-        f"{one}_in_{other}": int(_doubled(groups, splits, one, other).sum()) for one, other in LEAKS
+        f"{one}_in_{other}": int(_doubled(marks, splits, one, other).sum()) for one, other in LEAKS
     }
 
 
@@ -156,8 +180,6 @@ class Audit:
         duplicates: a row a relation: of the split `images`, how many have a duplicate in the split
             `duplicates_in`: `exact`, or `near` and none exact.
         other_label: images with a duplicate of another label, `exact` or else `near`.
-        near: whether near-duplicates were searched for: drawn faces have none.
-        groups: a row an image: `exact`, `group` (`find_groups`).
         classes: a row a class: `expression`, training `images`, `weight` (Eq. 6; 0 if absent).
         effective_images: Kish's (Σ w)² / Σ w²: as many equally weighted images say as much.
         agreement: of the annotators (`measure_agreement`); None without votes.
@@ -166,8 +188,6 @@ class Audit:
 
     duplicates: pd.DataFrame
     other_label: dict[str, int]
-    near: bool
-    groups: pd.DataFrame
     classes: pd.DataFrame
     effective_images: float
     agreement: dict | None
@@ -180,14 +200,13 @@ def audit(manifest: pd.DataFrame, near: bool = True) -> Audit:
     Near-duplicates of FER+'s 35,710 images take half a minute, growing with the square of N.
     """
     check_manifest(manifest)
-    groups, splits = find_groups(manifest, near), manifest["split"].to_numpy(dtype=object)
-    exact, both = groups["exact"].to_numpy(), groups["group"].to_numpy()
+    groups = find_groups(manifest, near).to_numpy().T  # exact, and near as well
+    labels, splits = manifest["label"].to_numpy(), manifest["split"].to_numpy(dtype=object)
     rows = []
     for one, other in RELATIONS:
-        same = _doubled(exact, splits, one, other)
-        close = _doubled(both, splits, one, other) & ~same
-        rows.append((one, other, same.sum(), close.sum()))
-    same, close = (_mixed(own, manifest["label"]) for own in (exact, both))
+        same, close = (_doubled(own, splits, one, other) for own in groups)
+        rows.append((one, other, same.sum(), (close & ~same).sum()))
+    same, close = (_mixed(own, labels) for own in groups)
     counts = class_counts(manifest)
     present = counts[counts > 0]
     weights = np.where(counts > 0, present.min(initial=counts.max()) / np.maximum(counts, 1), 0.0)
@@ -195,18 +214,16 @@ def audit(manifest: pd.DataFrame, near: bool = True) -> Audit:
     return Audit(
         duplicates=pd.DataFrame(rows, columns=["images", "duplicates_in", "exact", "near"]),
         other_label={"exact": int(same.sum()), "near": int((close & ~same).sum())},
-        near=near and manifest.attrs.get("dataset") != "synthetic",
-        groups=groups,
         classes=pd.DataFrame({"expression": EXPRESSIONS, "images": counts, "weight": weights}),
         effective_images=len(present) ** 2 / (1 / present).sum() if len(present) else np.nan,
         agreement=measure_agreement(manifest) if voted else None,
-        votes=_votes_by_label(manifest) if voted else None,
+        votes=np.eye(NUM_CLASSES)[labels].T @ vote_shares(manifest) if voted else None,
     )
 
 
-def _mixed(groups: np.ndarray, labels: pd.Series) -> np.ndarray:
+def _mixed(groups: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Which images belong to a group of several labels."""
-    kinds = labels.reset_index(drop=True).groupby(groups).transform("nunique").to_numpy()
+    kinds = pd.Series(labels).groupby(groups).transform("nunique")
     return (groups >= 0) & (kinds > 1)
 
 
@@ -233,10 +250,3 @@ def measure_agreement(manifest: pd.DataFrame) -> dict | None:
         "pairwise": float(((votes * (votes - 1)).sum(axis=1) / (totals * (totals - 1))).mean()),
         "favourite": float((votes.max(axis=1) / totals).mean()),
     }
-
-
-def _votes_by_label(manifest: pd.DataFrame) -> np.ndarray:
-    votes = manifest[[*VOTE_COLUMNS]].fillna(0).to_numpy(dtype=float)
-    totals, table = votes.sum(axis=1, keepdims=True), np.zeros((NUM_CLASSES, NUM_CLASSES))
-    np.add.at(table, manifest["label"].to_numpy(), votes / np.maximum(totals, 1))
-    return table

@@ -1,7 +1,7 @@
-"""FER+: votes of ten taggers, the rules that make labels of them, and the lists that hold them.
+"""FER2013's images, and FER+'s labels for them: votes of ten taggers, and rules to count these.
 
-The two label files disagree on 1,601 images. `label.csv` stands in each PNG folder; a row of
-`fer2013new.csv` is a row of FER2013's own CSV.
+FER+ has two label files, which disagree on 1,601 images. `label.csv` stands in each PNG folder; a
+row of `fer2013new.csv` is a row of FER2013's own CSV.
 """
 
 import os
@@ -11,24 +11,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fer_utils.core import EXPRESSIONS, NUM_CLASSES, InputError, check_choice, to_labels
+from fer_utils.core import EXPRESSIONS, NUM_CLASSES, InputError, check_choice, raster, to_labels
 from fer_utils.datasets.duplicates import count_duplicates
-from fer_utils.datasets.fer2013 import USAGES
 from fer_utils.datasets.folders import no_dataset
-from fer_utils.datasets.images import BOX_COLUMNS
-from fer_utils.datasets.lists import (
-    ON_BAD_IMAGE,
-    check_names,
-    check_once,
-    check_rows,
-    csv_rows,
-    open_images,
-    read_columns,
-    to_numbers,
-)
-from fer_utils.datasets.pixel_rows import bad_row, pixel_rows
+from fer_utils.datasets.images import open_images, to_manifest
+from fer_utils.datasets.lists import check_names, check_rows, pixel_rows, read_columns, to_numbers
 from fer_utils.datasets.splits import remove_training_leaks
 
+FER2013_FILES = ("fer2013.csv", "icml_face_data.csv")
+USAGES = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
 FOLDERS = {"train": "FER2013Train", "validation": "FER2013Valid", "test": "FER2013Test"}
 LABEL_FILES = ("label.csv", "fer2013new.csv")
 LABEL_RULES = ("majority", "argmax", "probability")
@@ -39,11 +30,44 @@ VOTES = (
 )
 _LABELS = np.array(to_labels(VOTES, "ferplus"))  # −1 for the last two
 _VOTE_COLUMNS = [f"votes_{EXPRESSIONS[label]}" for label in _LABELS[:NUM_CLASSES]]
-_BOX = re.compile(r"\(\s*(-?\d{1,9})\s*,\s*(-?\d{1,9})\s*,\s*(\d{1,9})\s*,\s*(\d{1,9})\s*\)", re.A)
-_COUNT = re.compile(r"\d{1,4}", re.A)
-_ROW = f"name, box '(x, y, width, height)', {len(VOTES)} vote counts"
-_EXPECTED = f"a FER+ folder (data/{', data/'.join(FOLDERS.values())}, a label.csv in each)"
+_BOX = r"^\(" + ",".join([r"\s*(-?\d{1,9})\s*"] * 4) + r"\)$"
 _REMEDY = "restore them (FER+'s generate_training_data.py writes them from fer2013.csv)"
+
+
+def read_fer2013(root, check_images: bool = True, on_bad_image: str = "raise") -> pd.DataFrame:
+    """FER2013: 28,709 training, 3,589 validation (`PublicTest`) and 3,589 test images.
+
+    Nothing shows contempt. An entry of `image` is the row in the CSV, from 0, as FER+ counts them;
+    pixels are read from there.
+
+    Args:
+        root: the folder of `fer2013.csv` or `icml_face_data.csv`, or the one above `fer2013/`.
+
+    Returns:
+        Manifest in the order of the rows; ``attrs["pixels"]`` names the CSV in `root`.
+    """
+    # Not torchvision's reader: it makes one test split of the two, takes two exact files alone,
+    # and imports torch.
+    root = Path(root)
+    files = [folder / name for folder in (root, root / "fer2013") for name in FER2013_FILES]
+    path = next(filter(os.path.isfile, files), None)
+    if path is None:
+        expected = f"FER2013 ({' or '.join(FER2013_FILES)})"
+        if os.path.isfile(root / "test.csv"):
+            found = "Kaggle's test.csv without labels"
+            raise InputError(f"expected {expected} at {root}, found {found}")
+        raise no_dataset(expected, root, "fer2013")
+    rows = pixel_rows(path).table
+    labels = to_labels(to_numbers(rows["emotion"], "an emotion", 0, 6), "fer2013")
+    table = pd.DataFrame({"image": range(len(rows)), "label": labels})
+    table["split"] = _splits(rows["usage"]).to_numpy()
+    table.attrs = {"dataset": "fer2013", "root": str(path.parent.resolve()), "pixels": path.name}
+    return to_manifest(table, check_images, on_bad_image)
+
+
+def _splits(usages: pd.Series) -> pd.Series:
+    check_rows(usages.isin(USAGES), usages, f"the usage {', '.join(USAGES)}")
+    return usages.map(USAGES)
 
 
 def majority_labels(votes: np.ndarray) -> np.ndarray:
@@ -120,126 +144,98 @@ def read_ferplus(
     """
     check_choice("label_file", label_file, (None, *LABEL_FILES))
     check_choice("label_rule", label_rule, LABEL_RULES)
-    check_choice("on_bad_image", on_bad_image, ON_BAD_IMAGE)
-    table, lists = _read_lists(Path(root), label_file)
-    votes = table[list(VOTES)].to_numpy()
+    table = _read_lists(Path(root), label_file)
+    votes = np.column_stack([table.pop(name) for name in VOTES])  # (N, 10)
     if label_rule == "probability":
         votes = probability_votes(votes)
-    table["label"] = majority_labels(votes) if label_rule == "majority" else argmax_labels(votes)
-    table = table.drop(columns=list(VOTES))
+    labels = majority_labels(votes) if label_rule == "majority" else argmax_labels(votes)
+    table.insert(1, "label", labels)
     table[_VOTE_COLUMNS] = votes[:, :NUM_CLASSES]
-    table.attrs |= {"label_rule": label_rule, "leaks_removed": None}
+    table.attrs |= {"dataset": "ferplus", "label_rule": label_rule, "leaks_removed": None}
     remove_leaks = check_images if remove_leaks is None else remove_leaks
     if check_images or remove_leaks:
-        table = open_images(table, lists, on_bad_image, _REMEDY)
+        table = open_images(table, on_bad_image, _REMEDY)
     if remove_leaks:
         table = remove_training_leaks(table)
     elif check_images:
         duplicates = count_duplicates(table["fingerprint"], table["split"])
         table.attrs |= {"leaks_removed": 0, "duplicates": duplicates}
-    table = table[table["label"] >= 0].drop(columns="row").reset_index(drop=True)
-    for split, path in lists.items():
-        if not (table["split"] == split).any():
-            found = "none with votes enough for an expression; check that file"
-            raise InputError(f"expected usable {split} images in {path}, found {found}")
+    table = table[table["label"] >= 0]
+    for split in sorted(FOLDERS.keys() - {*table["split"]}):
+        found = "none with votes enough for an expression; check its list"
+        raise InputError(f"expected usable {split} images at {root}, found {found}")
+    return table.reset_index(drop=True).infer_objects()
+
+
+def _read_lists(root: Path, label_file: str | None) -> pd.DataFrame:
+    """All listed images with their votes."""
+    label, new = LABEL_FILES
+    folders = [data / name for data in (root / "data", root) for name in FOLDERS.values()]
+    folder = next(filter(os.path.isdir, folders), None)
+    data = folder.parent if folder else None
+    votes = next(filter(os.path.isfile, (root / new, root.parent / new)), None)
+    expected = f"FER+ (data/{', data/'.join(FOLDERS.values())}, a {label} in each)"
+    if data is None and votes is None:
+        raise no_dataset(expected, root, "ferplus")
+    lists = {split: (data or root / "data") / name / label for split, name in FOLDERS.items()}
+    if label_file is None:
+        label_file = new if votes and not any(map(os.path.isfile, lists.values())) else label
+    if label_file == new and votes is None:
+        raise InputError(f"expected {new} at {root}, found none; put FER+'s there")
+    if label_file == new:
+        table = _read_new(votes, root, data)
+    else:
+        absent = [path for path in lists.values() if not os.path.isfile(path)]
+        if absent:
+            raise InputError(f"expected {expected} at {root}, found no {absent[0]}; restore it")
+        table = pd.concat([_read_label(path, split) for split, path in lists.items()])
+        table.attrs = {"root": str(data.resolve())}
+    table.attrs["label_file"] = label_file
     return table
 
 
-def _read_lists(root: Path, label_file: str | None) -> tuple[pd.DataFrame, dict[str, Path]]:
-    """All listed images with their votes, and the list of each split."""
-    label, new = LABEL_FILES
-    places = [root / "data", root]
-    data = next((data for data in places if any(map(os.path.isdir, _folders(data)))), None)
-    files = [root / new, root.parent / new]
-    votes = next(filter(os.path.isfile, files), None)
-    if data is None and votes is None:
-        raise no_dataset(_EXPECTED, root, "ferplus")
-    if label_file is None:
-        listed = data and any(os.path.isfile(folder / label) for folder in _folders(data))
-        label_file = new if votes and not listed else label
-    if label_file == new:
-        if votes is None:
-            raise InputError(f"expected {new} at {root}, found none; put FER+'s there")
-        table, lists = _read_new(votes, root, data), dict.fromkeys(FOLDERS, votes)
-    else:
-        data = data or root / "data"
-        lists = {split: data / folder / label for split, folder in FOLDERS.items()}
-        for path in lists.values():
-            if not os.path.isfile(path):
-                there = os.path.isdir(path.parent)
-                absent = path if there else f"folder {path.parent.name} in {data}"
-                raise InputError(f"expected {_EXPECTED} at {root}, found no {absent}; restore it")
-        tables = [_read_label(path, split) for split, path in lists.items()]
-        table = pd.concat(tables, ignore_index=True)
-        table.attrs = {"dataset": "ferplus", "root": str(data.resolve())}
-    table.attrs["label_file"] = label_file
-    return table, lists
-
-
-def _folders(data: Path) -> list[Path]:
-    return [data / folder for folder in FOLDERS.values()]
-
-
 def _read_label(path: Path, split: str) -> pd.DataFrame:
-    rows, names, numbers = [], [], []
-    for row, fields in csv_rows(path):
-        box = _BOX.fullmatch(fields[1]) if len(fields) == 2 + len(VOTES) else None
-        if box is None or not all(map(_COUNT.fullmatch, fields[2:])):
-            raise bad_row(path, row, _ROW, repr(",".join(fields)[:80]))
-        rows.append(row)
-        names.append(fields[0])
-        numbers.append([int(number) for number in (*box.groups(), *fields[2:])])
-    if not names:
-        raise InputError(f"expected rows of {_ROW} in {path}, found none; restore it from FER+")
-    listed = pd.Series(names, index=rows, dtype=object)
-    check_names(listed, path)
-    check_once(listed, path)
-    images = [f"{FOLDERS[split]}/{name}" for name in names]
-    table = pd.DataFrame({"image": images, "label": -1, "split": split, "row": rows})
-    table[[*BOX_COLUMNS, *VOTES]] = np.array(numbers)
+    texts = read_columns(path, ("image", "box", *VOTES))
+    check_names(texts["image"])
+    table = pd.DataFrame({"image": f"{FOLDERS[split]}/" + texts["image"], "split": split})
+    boxes = texts["box"].str.extract(_BOX, flags=re.ASCII)
+    check_rows(boxes.notna().all(axis=1), texts["box"], "a box '(x, y, width, height)'")
+    table[[*raster.BOX_COLUMNS]] = boxes.astype(np.int64)
+    return _with_votes(table, texts)
+
+
+def _with_votes(table: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
+    for name in VOTES:
+        counts = to_numbers(texts[name], f"votes for {name!r}", 0, 9999)
+        table[name] = counts.astype(np.int64)
     return table
 
 
 def _read_new(path: Path, root: Path, data: Path | None) -> pd.DataFrame:
     """`fer2013new.csv`, joined to the PNG folders of `data` by name, or by row to FER2013's CSV."""
-    columns = ("Usage", "Image name", *VOTES)
-    text = read_columns(path, columns, headerless=columns)
-    usages, names = text["Usage"].str.strip(), text["Image name"].str.strip()
-    check_rows(usages.isin(USAGES).to_numpy(), usages, path, f"the usage {', '.join(USAGES)}")
-    splits = usages.map(USAGES)
-    table = pd.DataFrame({"image": names, "label": -1, "split": splits, "row": text.index})
-    for name in VOTES:
-        expected = f"a count of votes for {name!r}"
-        counts = to_numbers(text[name], path, expected)
-        whole = (counts >= 0) & (counts < 10_000) & (counts == np.floor(counts))
-        check_rows(whole, text[name], path, expected)
-        table[name] = counts.astype(np.int64)
+    texts = read_columns(path, ("usage", "image name", *VOTES))
+    names, splits = texts["image name"], _splits(texts["usage"])
+    table = _with_votes(pd.DataFrame({"image": range(len(texts)), "split": splits}), texts)
     if data is None:
-        table["image"] = range(len(table))
-        table.attrs = _join_rows(path, root, usages)
-        return table.reset_index(drop=True)
-    table = table[names != ""].reset_index(drop=True)
-    check_names(table.set_index("row")["image"], path)
-    table["image"] = table["split"].map(FOLDERS) + "/" + table["image"]
-    left_out = int((names == "").sum())
-    table.attrs = {"dataset": "ferplus", "root": str(data.resolve())}
-    table.attrs["rows_without_image"] = left_out
-    return table
+        pixels = _find_pixels(path, root, texts["usage"])
+        table.attrs = {"root": str(pixels.parent.resolve()), "pixels": pixels.name}
+        return table
+    table["image"] = splits.map(FOLDERS) + "/" + names
+    table.attrs = {"root": str(data.resolve()), "rows_without_image": int((names == "").sum())}
+    check_names(names[names != ""], once=False)
+    return table[names != ""]
 
 
-def _join_rows(path: Path, root: Path, usages: pd.Series) -> dict:
-    """Where FER2013's CSV is, once its rows are known to be those of the votes."""
+def _find_pixels(votes: Path, root: Path, usages: pd.Series) -> Path:
+    """FER2013's CSV, once its rows are known to be those of the votes."""
     # Not icml_face_data.csv: FER+ was made from fer2013.csv, and nothing but the order joins rows.
     files = [root / "fer2013.csv", root / "fer2013" / "fer2013.csv"]
-    pixels = next(filter(os.path.isfile, files), None)
-    if pixels is None:
+    path = next(filter(os.path.isfile, files), None)
+    if path is None:
         found = f"neither data/{FOLDERS['train']} nor FER2013's fer2013.csv beside it"
-        raise InputError(f"expected the images of {path} at {root}, found {found}")
-    faces = pixel_rows(pixels)
-    pairs = zip(faces.rows, faces.usages, usages, strict=False)
-    other = next((row for row, own, usage in pairs if own != usage), None)
-    if len(faces) != len(usages) or other is not None:
-        same_length = len(faces) == len(usages)
-        found = f"another usage in row {other}" if same_length else f"{len(faces)} rows"
-        raise InputError(f"expected the {len(usages)} rows of {path} in {pixels}, found {found}")
-    return {"dataset": "ferplus", "root": str(pixels.parent.resolve()), "pixels": pixels.name}
+        raise InputError(f"expected the images of {votes} at {root}, found {found}")
+    own = pixel_rows(path).table["usage"]
+    if len(own) != len(usages):
+        raise InputError(f"expected the {len(usages)} rows of {votes} in {path}, found {len(own)}")
+    check_rows(own.to_numpy() == usages.to_numpy(), own, f"the usage in the same row of {votes}")
+    return path

@@ -1,65 +1,55 @@
-"""The images behind a manifest: one way to decode, to cut to the face, to make square."""
+"""The images behind a manifest: found, opened, checked; loaded, and cut to their faces."""
 
 import contextlib
 import hashlib
-import math
+import json
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
+import PIL
+from PIL import Image
 from tqdm import tqdm
 
-from fer_utils.core import InputError
-from fer_utils.datasets.pixel_rows import pixel_rows
+from fer_utils.core import InputError, atomic_write, check_choice, raster
+from fer_utils.datasets.lists import pixel_rows
+from fer_utils.datasets.manifest import check_manifest
 from fer_utils.datasets.synthetic import draw_manifest
 
-BOX_COLUMNS = ("box_x", "box_y", "box_width", "box_height")
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")  # of Pillow's others, EPS runs a program
-MAX_PIXELS = 50_000_000
+ENDINGS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
+_NAMED = 100  # bad images whose names the attrs keep
 _BATCH = 64  # images a task of a thread: so handing it over takes no time
 _DRAWN = 1024  # faces drawn between two steps of the progress bar
-# Too large pictures are refused with an error: no warning besides. For the whole program, because
-# threads that set and reset warnings would do so to each other.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+_MEMORY: ContextVar[Path | None] = ContextVar("remembered_checks", default=None)
 
 
-def open_image(path: str | os.PathLike) -> np.ndarray:
-    """Decode one image file to uint8 (H, W, 3), RGB; every image passes through here.
+def is_image(name: str) -> bool:
+    """Whether a file's name is that of an image: by its ending, in any case, and not hidden."""
+    return os.path.splitext(name)[1].lower() in ENDINGS and not name.startswith(".")
 
-    Turned as its EXIF says; grey is repeated; of 16 bits the upper 8 are kept, rounded; what is
-    transparent becomes black; of an animation the first frame.
 
-    Raises:
-        InputError: for no file, one of none of the `FORMATS`, above `MAX_PIXELS`, or damaged.
+def list_images(root: str | os.PathLike) -> list[str]:
+    """Paths of all image files below `root`, relative to it with forward slashes, sorted.
+
+    Links to folders are followed, each real folder once, so that loops end. What begins with a dot
+    is hidden, as are `__MACOSX` folders.
     """
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                size, most = f"{image.width} × {image.height}", MAX_PIXELS // 10**6
-                raise ValueError(f"{size} pixels, expected {most} million at most")
-            return np.array(_to_rgb(ImageOps.exif_transpose(image)))
-    except FileNotFoundError:
-        raise InputError(f"expected an image at {path}, found no such file; restore it") from None
-    except Exception as error:  # Pillow's decoders raise whatever a stranger's bytes lead them to
-        reason = " ".join(str(error).split()) or type(error).__name__
-        found = f"one that cannot be decoded ({reason}); copy it anew or drop its row"
-        raise InputError(f"expected a readable image at {path}, found {found}") from error
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey; older Pillows open it as 32-bit integers
-        wide = np.clip(np.asarray(image, dtype=np.float64), 0, 65535)
-        image = Image.fromarray(np.rint(wide / 257).astype(np.uint8))
-    elif image.mode == "F":
-        raise ValueError("floating-point pixels, whose range is unknown")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
-    return image.convert("RGB")
+    found, seen = [], set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        shown = [n for n in subfolders if not n.startswith(".") and n != "__MACOSX"]
+        subfolders[:] = sorted(shown)
+        below = Path(folder).relative_to(root)
+        found += [(below / name).as_posix() for name in files if is_image(name)]
+    return sorted(found)
 
 
 def image_opener(manifest: pd.DataFrame) -> Callable[[object], np.ndarray]:
@@ -69,23 +59,21 @@ def image_opener(manifest: pd.DataFrame) -> Callable[[object], np.ndarray]:
     """
     root = manifest.attrs.get("root")
     if root is None:
-        raise InputError(
-            "expected attrs['root'], where the images are, found none; some pandas operations drop "
-            "the attrs: copy them from the reader's manifest"
-        )
+        found = "none, as some operations of pandas leave it; copy attrs from the reader's manifest"
+        raise InputError(f"expected attrs['root'], where the images are, found {found}")
     if "pixels" in manifest.attrs:
         return pixel_rows(os.path.join(root, manifest.attrs["pixels"])).load
-    return lambda name: open_image(os.path.join(root, name))
+    return lambda name: raster.open_image(os.path.join(root, name))
 
 
-def in_threads(function: Callable, things: Sequence, title: str = "images") -> Iterator:
+def in_threads(function: Callable, things: Sequence) -> Iterator:
     """`function` of each thing in order; several threads, for decoders release Python's lock."""
     batches = [things[start : start + _BATCH] for start in range(0, len(things), _BATCH)]
 
     def work(batch: Sequence) -> list:
         return [function(thing) for thing in batch]
 
-    bar = tqdm(total=len(things), desc=title, disable=None, delay=1, leave=False)
+    bar = tqdm(total=len(things), desc="images", disable=None, delay=1, leave=False)
     pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1))
     with bar, pool, contextlib.closing(pool.map(work, batches)) as results:  # closed, it stops
         for found in results:
@@ -93,27 +81,140 @@ def in_threads(function: Callable, things: Sequence, title: str = "images") -> I
             yield from found
 
 
-def _each(manifest: pd.DataFrame, change: Callable) -> Iterator:
-    """`change` of each image of files, cut to its box if the manifest is `with_margin`."""
+def fingerprint(pixels: np.ndarray) -> str:
+    """128-bit BLAKE2 of pixels and size: equal exactly where the images are, pixel for pixel."""
+    data = str(pixels.shape).encode() + pixels.tobytes()
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+# What the readers share
+
+
+def to_manifest(table: pd.DataFrame, check_images: bool, on_bad_image: str) -> pd.DataFrame:
+    """A reader's table as a manifest, its images opened (`open_images`) if `check_images`."""
+    if check_images:
+        table = open_images(table, on_bad_image)
+    return check_manifest(table.reset_index(drop=True).infer_objects())
+
+
+def open_images(table: pd.DataFrame, on_bad_image: str, remedy="restore them") -> pd.DataFrame:
+    """Open every image of a reader's table; `InputError` names the first bad one and its row.
+
+    Args:
+        table: of a manifest, with attrs; its index says where each image stands in a list, if any.
+        remedy: what to do about absent images.
+
+    Returns:
+        The rows of good images with `fingerprint`, and ``attrs["bad_images"]``: `count`, `names`.
+    """
+    check_choice("on_bad_image", on_bad_image, ("raise", "skip"))
+    root, names, load = table.attrs["root"], table["image"].tolist(), image_opener(table)
+    listed = not isinstance(table.index, pd.RangeIndex)
+    states = _states(root, names, table.attrs.get("pixels"))
+    absent = [place for place, state in enumerate(states) if not state]
+    if absent and on_bad_image == "raise":
+        first = os.path.join(root, names[absent[0]])
+        where = f" ({table.index[absent[0]]})" if listed else ""
+        raise InputError(
+            f"expected every image that is listed, found {len(absent)} absent, the first "
+            f"{first}{where}; {remedy}, or leave them out with on_bad_image='skip'"
+        )
+
+    def attempt(place: int) -> str | None:
+        try:
+            return fingerprint(load(names[place]))
+        except InputError as error:
+            if on_bad_image == "skip":
+                return None
+            where = f"{table.index[place]}: " if listed else ""
+            raise InputError(f"{where}{error}") from error
+
+    with memory_of(os.path.abspath(root)) as known:
+        todo = [place for place, state in enumerate(states) if state and state not in known]
+        for place, found in zip(todo, in_threads(attempt, todo), strict=True):
+            if found:
+                known[states[place]] = found
+    prints = pd.Series([known.get(state) for state in states], index=table.index, dtype=object)
+    bad = table["image"][prints.isna()].tolist()
+    if len(bad) == len(table):
+        found = f"{len(bad)} listed and none of them readable; check the folder"
+        raise InputError(f"expected images at {root}, found {found}")
+    table = table.assign(fingerprint=prints)[prints.notna()]
+    table.attrs["bad_images"] = {"count": len(bad), "names": bad[:_NAMED]}
+    return table
+
+
+def _states(root: str, names: list, pixels: str | None) -> list[str]:
+    """What tells that an image has changed, or may be decoded otherwise; empty without a file."""
+    if pixels:
+        state = _state(os.path.join(root, pixels))
+        return [f"{state} row {name}" for name in names]
+    return [_state(os.path.join(root, name)) for name in names]
+
+
+def _state(path: str) -> str:
+    try:
+        file = os.stat(path)
+    except (OSError, ValueError):
+        return ""
+    # A copy that keeps size and time of change has another inode or time of its status.
+    times = f"{file.st_mtime_ns} {file.st_ctime_ns}"
+    return f"{path} {file.st_size} {times} {file.st_ino} Pillow {PIL.__version__}"
+
+
+@contextlib.contextmanager
+def remembered_checks(folder: str | os.PathLike) -> Iterator[None]:
+    """Within it, fingerprints and near-duplicates are kept in `folder`, not searched for again.
+
+    A damaged file there is as good as none; bad images are looked at again each time.
+    """
+    token = _MEMORY.set(Path(folder))
+    try:
+        yield
+    finally:
+        _MEMORY.reset(token)
+
+
+@contextlib.contextmanager
+def memory_of(about: str) -> Iterator[dict]:
+    """What is known about something: a dict, kept as JSON if within `remembered_checks`."""
+    folder, known = _MEMORY.get(), {}
+    if folder is None:
+        yield known
+        return
+    path = folder / f"{hashlib.blake2b(about.encode(), digest_size=12).hexdigest()}.json"
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        known = dict(json.loads(path.read_text()))
+    before = known.copy()
+    yield known
+    if known != before:
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(known))
+
+
+# What everyone else takes
+
+
+def _each(manifest: pd.DataFrame, change: Callable, size: int | None = None) -> Iterator:
+    """`change` of each image, cut to its box if the manifest is `with_margin`.
+
+    Args:
+        size: side in which faces are drawn; None in their own.
+    """
+    if manifest.attrs.get("dataset") == "synthetic":
+        starts = range(0, len(manifest), _DRAWN)
+        for start in tqdm(starts, desc="faces", disable=None, delay=1, leave=False):
+            yield from map(change, draw_manifest(manifest.iloc[start : start + _DRAWN], size))
+        return
     load, names = image_opener(manifest), manifest["image"].tolist()
     margin = manifest.attrs.get("box_margin")
-    boxes = None if margin is None else manifest[[*BOX_COLUMNS]].to_numpy()
+    boxes = None if margin is None else manifest[[*raster.BOX_COLUMNS]].to_numpy()
 
     def one(row: int):
         pixels = load(names[row])
-        return change(pixels if boxes is None else cut_box(pixels, boxes[row], margin))
+        return change(pixels if boxes is None else raster.cut_box(pixels, boxes[row], margin))
 
-    return in_threads(one, range(len(names)))
-
-
-def _draw(manifest: pd.DataFrame, size: int | None) -> np.ndarray:
-    starts = range(0, max(len(manifest), 1), _DRAWN)
-    bar = tqdm(starts, desc="faces", disable=None, delay=1, leave=False)
-    return np.concatenate([draw_manifest(manifest.iloc[s : s + _DRAWN], size) for s in bar])
-
-
-def _is_drawn(manifest: pd.DataFrame) -> bool:
-    return manifest.attrs.get("dataset") == "synthetic"
+    yield from in_threads(one, range(len(names)))
 
 
 def load_images(manifest: pd.DataFrame, size: int | None = None) -> np.ndarray | list[np.ndarray]:
@@ -125,95 +226,33 @@ def load_images(manifest: pd.DataFrame, size: int | None = None) -> np.ndarray |
     Returns:
         uint8 (N, H, W, 3) or, where sizes differ, a list of N arrays (H, W, 3).
     """
-    if _is_drawn(manifest):
-        return _draw(manifest, size)
 
     def resize(pixels: np.ndarray) -> np.ndarray:
         resample = Image.Resampling.BILINEAR
         return np.array(Image.fromarray(pixels).resize((size, size), resample)) if size else pixels
 
-    images = list(_each(manifest, resize))
+    images = list(_each(manifest, resize, size))
     return np.stack(images) if len({image.shape for image in images}) == 1 else images
 
 
 def load_squares(manifest: pd.DataFrame, side: int) -> np.ndarray:
     """The images as a network takes them: uint8 (N, side, side, C), C = 1 where all are grey."""
-    if _is_drawn(manifest):
-        squares = _draw(manifest, side)
-    else:
-        squares = np.empty((len(manifest), side, side, 3), dtype=np.uint8)
-        for row, square in enumerate(_each(manifest, lambda pixels: to_square(pixels, side))):
-            squares[row] = square
+    squares = np.empty((len(manifest), side, side, 3), dtype=np.uint8)
+    each = _each(manifest, lambda pixels: raster.to_square(pixels, side), side)
+    for row, square in enumerate(each):
+        squares[row] = square
     grey = all((square == square[..., :1]).all() for square in squares)
     return squares[..., :1].copy() if grey else squares
 
 
-def to_square(pixels: np.ndarray, side: int) -> np.ndarray:
-    """The shorter side resized to `side` (bilinear, antialiased), and the centre of the other.
-
-    >>> to_square(np.zeros((60, 50, 3), dtype=np.uint8), 10).shape
-    (10, 10, 3)
-    """
-    height, width = pixels.shape[:2]
-    shorter = min(height, width)
-    left, top = (width - shorter) / 2, (height - shorter) / 2
-    box = (left, top, left + shorter, top + shorter)
-    resized = Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(resized)
-
-
-def fingerprint(pixels: np.ndarray) -> str:
-    """128-bit BLAKE2 of pixels and size: equal exactly where the images are, pixel for pixel."""
-    return hashlib.blake2b(
-        str(pixels.shape).encode() + pixels.tobytes(), digest_size=16
-    ).hexdigest()
-
-
 def hash_images(manifest: pd.DataFrame) -> list[str]:
     """The `fingerprint` of each image."""
-    if _is_drawn(manifest):
-        return [fingerprint(pixels) for pixels in _draw(manifest, None)]
     return list(_each(manifest, fingerprint))
 
 
-def crop_box(width: int, height: int, box, margin: float) -> tuple[int, int, int, int]:
-    """The square around a face box that is cut from an image of `width` × `height` pixels.
-
-    Its side is the box's longer one, and `margin` of that more at both ends. Where it overhangs the
-    image it is moved inside; only where it is larger is it cut. A box (x, y, width, height) without
-    a size, or wholly outside, gives the whole image.
-
-    >>> crop_box(100, 80, (10, 30, 20, 20), margin=0.25)  # left, top, right, bottom
-    (5, 25, 35, 55)
-    >>> crop_box(100, 80, (-10, 30, 20, 30), margin=0)
-    (0, 30, 30, 60)
-    """
-    x, y, box_width, box_height = box
-    on_it = -box_width < x < width and -box_height < y < height
-    if not (on_it and box_width > 0 < box_height and all(map(math.isfinite, box))):
-        return 0, 0, width, height
-    side = max(box_width, box_height) * (1 + 2 * margin)
-    left, right = _inside(x + box_width / 2, side, width)
-    top, bottom = _inside(y + box_height / 2, side, height)
-    return left, top, right, bottom
-
-
-def _inside(centre: float, side: float, length: int) -> tuple[int, int]:
-    """Begin and end of `side` pixels around `centre`, moved into 0 … length."""
-    side = min(max(round(side), 1), length)
-    start = min(max(round(centre - side / 2), 0), length - side)
-    return start, start + side
-
-
-def cut_box(pixels: np.ndarray, box, margin: float) -> np.ndarray:
-    """The part of an image (H, W, C) that `crop_box` names, a view."""
-    left, top, right, bottom = crop_box(pixels.shape[1], pixels.shape[0], box, margin)
-    return pixels[top:bottom, left:right]
-
-
 def with_margin(manifest: pd.DataFrame, margin: float) -> pd.DataFrame:
-    """A copy of a manifest whose images are served cut to their face boxes (`crop_box`)."""
-    absent = [name for name in BOX_COLUMNS if name not in manifest]
+    """A copy of a manifest whose images are served cut to their face boxes (`raster.crop_box`)."""
+    absent = [name for name in raster.BOX_COLUMNS if name not in manifest]
     if absent:
         raise InputError(f"expected face boxes, found no {absent[0]}; leave box_margin out")
     if not margin >= 0:

@@ -33,11 +33,11 @@ def check_manifest(manifest: pd.DataFrame) -> pd.DataFrame:
     if missing:
         columns = ", ".join(REQUIRED_COLUMNS)
         raise InputError(f"expected the columns {columns}, found none named {', '.join(missing)}")
-    if len(manifest) == 0:
+    if manifest.empty:
         raise InputError("expected a manifest with rows, found none; check what it was filtered by")
-    labels = pd.to_numeric(manifest["label"], errors="coerce").to_numpy(float, na_value=np.nan)
+    labels = pd.to_numeric(manifest["label"], errors="coerce")
     people_only = "subject" in manifest and (labels == -1).all()
-    known = np.isin(labels, np.arange(NUM_CLASSES)) | people_only
+    known = labels.isin(range(NUM_CLASSES)) | people_only
     _check_rows(manifest, "label", known, "a label from 0 to 7")
     _check_rows(manifest, "split", manifest["split"].isin(SPLITS), "the split " + ", ".join(SPLITS))
     return manifest
@@ -62,8 +62,8 @@ def class_counts(manifest: pd.DataFrame, split: str = "train") -> np.ndarray:
     """
     check_choice("split", split, SPLITS)
     check_manifest(manifest)
-    labels = manifest["label"].to_numpy()[(manifest["split"] == split).to_numpy()]
-    return np.bincount(labels[labels >= 0].astype(np.int64), minlength=NUM_CLASSES)
+    labels = manifest["label"][(manifest["split"] == split) & (manifest["label"] >= 0)]
+    return np.bincount(labels.astype(np.int64), minlength=NUM_CLASSES)
 
 
 def count_table(manifest: pd.DataFrame) -> pd.DataFrame:
@@ -89,8 +89,7 @@ def vote_shares(manifest: pd.DataFrame) -> np.ndarray:
         raise InputError(f"expected votes in the manifest, found no {absent[0]}; FER+ has them")
     votes = manifest[[*VOTE_COLUMNS]].to_numpy(float, na_value=np.nan)  # (N, 8)
     good = (np.isfinite(votes) & (votes >= 0)).all(axis=1)
-    found = manifest.assign(votes=votes.tolist())
-    _check_rows(found, "votes", good, "votes of 0 or more")
+    _check_rows(manifest.assign(votes=votes.tolist()), "votes", good, "votes of 0 or more")
     totals = votes.sum(axis=1, keepdims=True)  # (N, 1)
     labels = np.eye(NUM_CLASSES)[manifest["label"].to_numpy(np.int64)]
     return np.where(totals > 0, votes / np.maximum(totals, 1e-9), labels).astype(np.float32)
@@ -101,7 +100,7 @@ def sample_rows(manifest: pd.DataFrame, split: str, per_class: int, seed: int) -
     check_choice("split", split, SPLITS)
     shuffled = manifest[manifest["split"] == split].sample(frac=1, random_state=seed)
     rows = shuffled.groupby("label").head(per_class)
-    return _sorted(rows, "label", manifest)
+    return rows.sort_values("label", kind="stable", ignore_index=True)
 
 
 def sample_people(
@@ -110,13 +109,8 @@ def sample_people(
     """Random rows of random people, person by person; those with images enough go first."""
     rows = manifest.sample(frac=1, random_state=seed).groupby("subject").head(per_person)
     sizes = rows["subject"].value_counts(sort=False).sort_values(ascending=False, kind="stable")
-    return _sorted(rows[rows["subject"].isin(sizes.index[:people])], "subject", manifest)
-
-
-def _sorted(rows: pd.DataFrame, column: str, source: pd.DataFrame) -> pd.DataFrame:
-    rows = rows.sort_values(column, kind="stable").reset_index(drop=True)
-    rows.attrs = source.attrs
-    return rows
+    rows = rows[rows["subject"].isin(sizes.index[:people])]
+    return rows.sort_values("subject", kind="stable", ignore_index=True)
 
 
 def write_manifest(manifest: pd.DataFrame, path: str | Path) -> None:

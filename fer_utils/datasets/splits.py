@@ -1,10 +1,9 @@
 """How a dataset's images are divided into training, validation and test.
 
 Protocols draw from the images sorted by name: a seed gives the same split whatever the order of the
-rows. Nobody's images (`subject`) are divided. ``attrs["protocol"]`` of the result says how.
+rows. Nobody's images (`subject`) are divided. ``attrs["protocol"]`` of the result says how. What is
+too small to be divided so is an `InputError`.
 """
-
-import copy
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ import pandas as pd
 from fer_utils.core import EXPRESSIONS, NUM_CLASSES, InputError, check_choice
 from fer_utils.datasets.duplicates import connect, count_duplicates, duplicate_groups, find_groups
 from fer_utils.datasets.manifest import SPLITS, check_manifest, class_counts
-from fer_utils.datasets.synthetic.draws import apportion
+from fer_utils.datasets.synthetic import apportion
 
 MIN_PER_CLASS = 8  # images that `subsample` leaves of a class, if there are so many
 INNER_SHARE = 0.1  # of a fold's training images, for `validation="inner"`
@@ -24,14 +23,11 @@ def paper_protocol(manifest: pd.DataFrame, seed: int, per_class: int = 500) -> p
     They are drawn from the dataset's training and validation images; all others train. A test
     split of its own is left out (`test_left_out` images): it is for `official`. Of people with
     several images so many are drawn that `per_class` is met as nearly as they allow.
-
-    Raises:
-        InputError: if a class has not more images than validation and test take.
     """
-    manifest = check_manifest(manifest).reset_index(drop=True)
+    manifest = check_manifest(manifest)
     if not (isinstance(per_class, (int, np.integer)) and per_class >= 1):
         raise InputError(f"expected 1 or more images per class, found {per_class!r}; take 500")
-    rows = manifest[manifest["split"] != "test"]
+    rows = manifest[manifest["split"] != "test"].reset_index(drop=True)
     counts = _label_counts(rows)
     short = np.flatnonzero((counts > 0) & (counts <= 2 * per_class))
     if len(short):
@@ -42,9 +38,9 @@ def paper_protocol(manifest: pd.DataFrame, seed: int, per_class: int = 500) -> p
         )
     quota = np.where(counts > 0, per_class, 0)
     quotas = {"test": quota, "validation": quota, "train": counts - 2 * quota}
-    splits = _deal(rows, quotas, (seed,))
+    rows["split"] = _deal(rows, quotas, (seed,))
     details = {"per_class": int(per_class), "test_left_out": len(manifest) - len(rows)}
-    return _protocol(rows.assign(split=splits), "paper", seed=int(seed), **details)
+    return _protocol(rows, "paper", seed=int(seed), **details)
 
 
 def official(manifest: pd.DataFrame, seed: int = 0, validation: float = 0.1) -> pd.DataFrame:
@@ -53,14 +49,11 @@ def official(manifest: pd.DataFrame, seed: int = 0, validation: float = 0.1) -> 
     No test (AffectNet, whose test labels are unpublished): its validation images become the test,
     as in all results on it. Then, or where there is no validation (RAF-DB), a share of every class
     of the training images becomes `validation`: nothing is selected on what is reported.
-
-    Raises:
-        InputError: if there is no training split, or nothing else, or too few images to share.
     """
     manifest = check_manifest(manifest).reset_index(drop=True)
     if not 0 < validation < 1:
         raise InputError(f"expected a share for validation between 0 and 1, found {validation!r}")
-    present = [split for split in SPLITS if (manifest["split"] == split).any()]
+    present = sorted(set(manifest["split"]), key=SPLITS.index)
     if "train" not in present or len(present) == 1:
         raise InputError(
             f"expected a train split and validation or test, found {', '.join(present)} alone; "
@@ -68,16 +61,10 @@ def official(manifest: pd.DataFrame, seed: int = 0, validation: float = 0.1) -> 
         )
     if len(present) == len(SPLITS):
         return _protocol(manifest, "official", drawn=None)
-    splits = manifest["split"].replace("validation", "test")
-    training = manifest[splits == "train"]
-    splits = _draw_validation(training, validation, (seed,)).reindex(manifest.index).fillna(splits)
-    if not {"train", "validation"} <= set(splits):
-        raise InputError(
-            f"expected training images enough to draw validation from, found {len(training)}; "
-            "take another share or a larger dataset"
-        )
+    manifest["split"] = manifest["split"].replace("validation", "test")
+    _draw_validation(manifest, validation, (seed,))
     details = {"drawn": "validation", "seed": int(seed), "validation": validation}
-    return _protocol(manifest.assign(split=splits), "official", **details)
+    return _protocol(manifest, "official", **details)
 
 
 def k_fold(
@@ -96,15 +83,11 @@ def k_fold(
 
     Returns:
         k manifests with the rows of `manifest` in their order, and `duplicate_group`.
-
-    Raises:
-        InputError: for another k, or if a class has fewer images, people or groups than k.
     """
     check_choice("validation", validation, ("next", "inner"))
     manifest = check_manifest(manifest).reset_index(drop=True)
     counts = _label_counts(manifest)
-    groups = duplicate_groups(manifest) if groups is None else np.asarray(groups)
-    manifest = manifest.assign(duplicate_group=groups)
+    manifest["duplicate_group"] = duplicate_groups(manifest) if groups is None else groups
     wholes = pd.Series(_wholes(manifest)).groupby(manifest["label"]).nunique()
     if not (isinstance(k, (int, np.integer)) and 3 <= k <= wholes.min()):
         raise InputError(
@@ -114,14 +97,14 @@ def k_fold(
     parts = _deal(manifest, dict(enumerate(_even_parts(counts, k))), (seed,))
     folds = []
     for number in range(k):
-        splits = parts.eq(number).map({True: "test", False: "train"})
+        fold = manifest.assign(split="train")
+        fold.loc[parts == number, "split"] = "test"
         if validation == "next":
-            splits[parts == (number + 1) % k] = "validation"
+            fold.loc[parts == (number + 1) % k, "split"] = "validation"
         else:
-            training = manifest[splits == "train"]
-            splits.update(_draw_validation(training, INNER_SHARE, (seed, number)))
+            _draw_validation(fold, INNER_SHARE, (seed, number))
         details = {"k": int(k), "fold": number, "seed": int(seed), "validation": validation}
-        folds.append(_protocol(manifest.assign(split=splits), "k_fold", **details))
+        folds.append(_protocol(fold, "k_fold", **details))
     return folds
 
 
@@ -131,25 +114,23 @@ def remove_training_leaks(manifest: pd.DataFrame, near: bool = False) -> pd.Data
     Rows with the label −1 (dropped by a label rule) are compared, since an image of the test folder
     is no training image, but not counted: `leaks_removed` is what training really loses.
 
-    Args:
-        near: remove near-duplicates too, whole groups of them (`find_groups`).
-
-    Returns:
-        A new manifest; in its attrs `leaks_removed` and `duplicates` (`count_duplicates`), with
-        `near` also `near_leaks_removed`, and the column `duplicate_group`.
+    The attrs of the result say `leaks_removed` and `duplicates` (`count_duplicates`). With `near`
+    whole groups of near-duplicates go too (`find_groups`): then `near_leaks_removed`, and the
+    column `duplicate_group`.
     """
-    groups = find_groups(manifest, near)
-    splits, labelled = manifest["split"].to_numpy(), (manifest["label"] >= 0).to_numpy()
+    groups, splits = find_groups(manifest, near), manifest["split"].to_numpy()
     held_out = groups[splits != "train"]
     exact, leaked = (
-        (splits == "train") & (own >= 0) & own.isin(held_out[name]) for name, own in groups.items()
+        ((splits == "train") & (own >= 0) & own.isin(held_out[name])).to_numpy()
+        for name, own in groups.items()
     )
+    labelled = (manifest["label"] >= 0).to_numpy()
     about = {"leaks_removed": int((exact & labelled).sum())}
     about["duplicates"] = count_duplicates(groups["exact"], splits)
     if near:
         about["near_leaks_removed"] = int((leaked & ~exact & labelled).sum())
         manifest = manifest.assign(duplicate_group=groups["group"].to_numpy())
-    return _derived(manifest[~leaked.to_numpy()], manifest, **about)
+    return _with_attrs(manifest[~leaked], **about)
 
 
 def subsample(manifest: pd.DataFrame, split: str, images: int, seed: int) -> pd.DataFrame:
@@ -173,12 +154,12 @@ def subsample(manifest: pd.DataFrame, split: str, images: int, seed: int) -> pd.
         rows = np.flatnonzero(own & (labels == label))
         keep[np.random.default_rng([seed, label]).permutation(rows)[:quota]] = True
     done = manifest.attrs.get("subsamples", {}) | {split: {"images": int(images), "seed": seed}}
-    return _derived(manifest[keep], manifest, subsamples=done)
+    return _with_attrs(manifest[keep], subsamples=done)
 
 
 def without(manifest: pd.DataFrame, split: str) -> pd.DataFrame:
     """The manifest without one of its splits."""
-    return _derived(manifest[manifest["split"] != split], manifest)
+    return _with_attrs(manifest[manifest["split"] != split])
 
 
 def hold_out_within_subjects(manifest: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
@@ -187,14 +168,12 @@ def hold_out_within_subjects(manifest: pd.DataFrame, fraction: float, seed: int)
     Its own validation rows are dropped: their people are others. Test rows stay, for verification.
     The share is rounded, and never all: a subject with one image keeps it in training.
     """
-    _check_subjects(manifest)
-    rows = manifest[manifest["split"] != "validation"]
-    training = rows[rows["split"] == "train"].sample(frac=1, random_state=seed)
-    people = training.groupby("subject")["image"]
+    rows, training = _rows_of_people(manifest, without_split="validation")
+    people = training.sample(frac=1, random_state=seed).groupby("subject")["image"]
     images = people.transform("size")
     held_out = people.cumcount() < (fraction * images).round().clip(upper=images - 1)
-    split = rows["split"].mask(held_out.reindex(rows.index, fill_value=False), "validation")
-    return _derived(rows.assign(split=split), manifest)
+    rows.loc[held_out.index[held_out], "split"] = "validation"
+    return rows
 
 
 def hold_out_subjects(manifest: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
@@ -203,11 +182,10 @@ def hold_out_subjects(manifest: pd.DataFrame, fraction: float, seed: int) -> pd.
     The share is drawn of people with one image and of those with more, at least two of the latter,
     without whom there is no pair to verify. The manifest's own test rows are dropped.
     """
-    _check_subjects(manifest)
+    rows, training = _rows_of_people(manifest, without_split="test")
     if not 0 < fraction < 1:
         raise InputError(f"expected a share of the people between 0 and 1, found {fraction!r}")
-    rows = manifest[manifest["split"] != "test"]
-    sizes = rows.loc[rows["split"] == "train", "subject"].value_counts().sort_index()
+    sizes = training["subject"].value_counts().sort_index()
     several, single = sizes.index[sizes > 1], sizes.index[sizes == 1]
     people = []
     for group, least in ((several, 2), (single, 0)):
@@ -218,34 +196,39 @@ def hold_out_subjects(manifest: pd.DataFrame, fraction: float, seed: int) -> pd.
             "expected two people with two images or more to hold out, and two others to train on, "
             f"found {len(sizes)} people, {len(several)} of them with several; hold out none"
         )
-    held_out = (rows["split"] == "train") & rows["subject"].isin(people)
-    return _derived(rows.assign(split=rows["split"].mask(held_out, "test")), manifest)
+    rows.loc[training.index[training["subject"].isin(people)], "split"] = "test"
+    return rows
 
 
-def _check_subjects(manifest: pd.DataFrame) -> None:
+def _rows_of_people(manifest: pd.DataFrame, without_split: str) -> tuple[pd.DataFrame, ...]:
+    """The manifest without one of its splits, and the training rows of that."""
     if "subject" not in manifest:
         columns = ", ".join(manifest)
         raise InputError(f"expected a manifest with subjects, found the columns {columns}")
+    rows = without(manifest, without_split)
+    return rows, rows[rows["split"] == "train"]
 
 
-def _derived(rows: pd.DataFrame, source: pd.DataFrame, **attrs) -> pd.DataFrame:
-    """`rows` with a fresh index and `source`'s attrs, extended: pandas shares them, so copies."""
+def _with_attrs(rows: pd.DataFrame, **attrs) -> pd.DataFrame:
+    """`rows` with a fresh index, and their attrs extended."""
     rows = rows.reset_index(drop=True)
-    rows.attrs = {**copy.deepcopy(source.attrs), **attrs}
+    rows.attrs |= attrs
     return rows
 
 
 def _protocol(rows: pd.DataFrame, name: str, **details) -> pd.DataFrame:
-    """The rows and how they were divided, unless whole people left a class out of a split."""
+    """The rows and how they were divided, unless a split went short of a class, or of all."""
     counts = np.array([class_counts(rows, split) for split in SPLITS])
     absent = (counts.sum(axis=0) > 0) & (counts == 0)
-    if absent.any() and name != "official":
+    if name == "official":  # lacks what its authors left out
+        absent &= counts.sum(axis=1, keepdims=True) == 0
+    if absent.any():
         split, label = np.argwhere(absent)[0]
         raise InputError(
-            f"expected people or groups enough for every class in every split, found none with "
+            "expected images, people or groups enough for every split, found none with "
             f"{EXPRESSIONS[label]} left for {SPLITS[split]}; take fewer images or folds"
         )
-    return _derived(rows, rows, protocol={"name": name, **details})
+    return _with_attrs(rows, protocol={"name": name, **details})
 
 
 def _label_counts(rows: pd.DataFrame) -> np.ndarray:
@@ -262,27 +245,28 @@ def _even_parts(counts: np.ndarray, k: int) -> np.ndarray:
     return (ends - turn + k - 1) // k - (ends - counts - turn + k - 1) // k
 
 
-def _draw_validation(training: pd.DataFrame, share: float, seed: tuple) -> pd.Series:
-    """Split of each training row: a share of every class, at least one and never all of it."""
+def _draw_validation(rows: pd.DataFrame, share: float, seed: tuple) -> None:
+    """Turn a share of every class of training into validation: one image or more, never all."""
+    training = rows[rows["split"] == "train"]
     counts = _label_counts(training)
     quota = np.rint(share * counts).clip(1, (counts - 1).clip(0)).astype(int)
-    return _deal(training, {"validation": quota, "train": counts - quota}, seed)
+    rows.update(_deal(training, {"validation": quota, "train": counts - quota}, seed))
 
 
 def _wholes(rows: pd.DataFrame) -> np.ndarray:
     """Number (N,) of what is not to be divided: a person, a group of duplicates, or an image."""
     first, second = [], []
     for column in {"subject", "duplicate_group"} & set(rows):
-        codes = pd.factorize(rows[column].mask(rows[column] == -1))[0]
-        known = np.flatnonzero(codes >= 0)
-        heads = np.unique(codes[known], return_index=True)[1]
+        known = np.flatnonzero(rows[column].notna() & (rows[column] != -1))
+        codes = pd.factorize(rows[column].iloc[known])[0]
+        heads = np.unique(codes, return_index=True)[1]
         first += known.tolist()
-        second += known[heads[codes[known]]].tolist()
+        second += known[heads[codes]].tolist()
     return connect(first, second, len(rows))
 
 
 def _deal(rows: pd.DataFrame, quotas: dict, seed: tuple) -> pd.Series:
-    """Part of each row: `quotas` holds how many images of each class, (8,), every part gets.
+    """`split` of each row: `quotas` holds how many images of each class, (8,), every part gets.
 
     Whole people and groups go first, those of the rarest classes before others, each to the part
     that misses most of its images; single images then fill up the quotas.
@@ -305,11 +289,10 @@ def _deal(rows: pd.DataFrame, quotas: dict, seed: tuple) -> pd.Series:
         dealt[whole] = max(gains, key=gains.get)
         missing[dealt[whole]] -= own
     parts = dealt[wholes]
-    single = ~np.isin(wholes, several)
+    single = np.flatnonzero(~np.isin(wholes, several))
     for label in range(NUM_CLASSES):
-        own = np.flatnonzero(single & (labels == label))
-        own = np.random.default_rng([*seed, label]).permutation(own)
+        own = np.random.default_rng([*seed, label]).permutation(single[labels[single] == label])
         for part, left in missing.items():
             filled, own = np.split(own, [max(left[label], 0)])
             parts[filled] = part
-    return pd.Series(parts, index=rows.index).sort_index()
+    return pd.Series(parts, index=rows.index, name="split").sort_index()

@@ -1,9 +1,8 @@
 """Faces to probabilities: by the recogniser that ships with the study, an exported file, or a run.
 
-The shipped file and other ONNX files need no torch. What a file says of itself is its metadata, the
-entry `fer_utils.json` that `models.export` writes; a calibrated one adds `temperature` and `sure`
-(see `calibrate`), `crop_margin` and `align` (see `detector.crop_face`), and the shipped one says
-`"grey"` among `input["channels"]`.
+ONNX files need neither torch nor pandas, so that the first answer comes soon. What a file says of
+itself is its metadata, the entry `METADATA` that `models.export` writes; one that `networks.ship`
+made adds `temperature` and `sure`, and may add `crop_margin` and `align` (`detector.crop_face`).
 """
 
 import json
@@ -12,19 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-import pandas as pd
 from PIL import Image
-from scipy.special import log_softmax
 
-from fer_utils import datasets, metrics
 from fer_utils.core import (
     EXPRESSIONS,
-    LOG_PROBABILITIES,
     NUM_CLASSES,
     InputError,
     Run,
     check_choice,
+    one_line,
     project_root,
+    raster,
     resolve_path,
 )
 
@@ -36,33 +33,35 @@ METADATA = "fer_utils.json"
 CROP_MARGIN, DRAWN_MARGIN = 0.05, 0.1
 GREY = ("fer2013", "ferplus")  # datasets of grey images
 AT_ONCE = 64  # faces
-WANTED_ACCURACY = 0.95  # of the answers that are called sure
+LIMITS = (
+    "**An expression is not an emotion.** The answer is how annotators would name what a face "
+    "shows, not what a person feels; it is one of eight words, whatever is shown.\n\n"
+    "**For whom its errors were measured:** {name} was right on {accuracy:.1%} of {images} (mean "
+    "recall of the classes {macro_recall:.1%}), of {whom}."
+)
+SURE = (
+    " Below {threshold:.0%} it is “not sure”; of validation images it was sure of {coverage:.0%}, "
+    "and right on {accuracy:.1%} of these."
+)
 
 
 class FaceClassifier:
     """Images of faces to calibrated probabilities, and what is known about how good they are.
 
+    `margin` and `align` say how to cut a face that was found, see `detector.crop_face`.
+
     Args:
-        name: STUDY/RUN, or the file's name.
         about: what its metadata say.
         compute: float32 (N, 3, S, S) → logits (N, 8).
-        load: () → the same network in torch, or None where there is none.
-
-    Attributes:
-        size: S, pixels a side.
-        margin, align: how a found face is cut, see `detector.crop_face`.
-        temperature: by which logits are divided.
-        threshold: the confidence below which an answer is not sure.
+        network: () → the same network in torch, or None where there is none.
     """
 
-    def __init__(self, name: str, about: dict, compute: Callable, load: Callable):
-        self.name, self.about, self.network = name, about, load
-        self._compute = compute
-        self.size, grown = about["image_size"], about.get("box_margin")
-        self.side = round(self.size / about["crop_pct"])
-        self.grey = about["input"].get("channels") == "grey" or about["dataset"] in GREY
+    def __init__(self, name: str, about: dict, compute: Callable, network: Callable):
+        self.name, self.about, self.network, self._compute = name, about, network, compute
+        self.size = about["image_size"]
         usual = DRAWN_MARGIN if about["dataset"] == "synthetic" else CROP_MARGIN
-        self.margin = about.get("crop_margin", usual if grown is None else grown)
+        margins = (about.get("crop_margin"), about.get("box_margin"), usual)
+        self.margin = next(margin for margin in margins if margin is not None)
         self.align = about.get("align", False)
         self.temperature = about.get("temperature", 1.0)
         self.threshold = about.get("sure", {}).get("threshold", 0.0)
@@ -72,22 +71,23 @@ class FaceClassifier:
         logits = [np.zeros((0, NUM_CLASSES))]
         for start in range(0, len(faces), AT_ONCE):
             logits.append(self._compute(self.inputs(faces[start : start + AT_ONCE])))
-        return np.exp(log_softmax(np.concatenate(logits) / self.temperature, axis=1))
+        scaled = np.concatenate(logits) / self.temperature
+        odds = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        return odds / odds.sum(axis=1, keepdims=True)
 
     def sure(self, probabilities) -> np.ndarray:
-        """bool (N,): whether the likeliest class is as probable as it takes to be called sure."""
+        """bool (N,): whether the likeliest class is probable enough to be given as the answer."""
         return np.asarray(probabilities).max(axis=-1) >= self.threshold
 
     def see(self, faces) -> np.ndarray:
         """uint8 (N, S, S, 3), what the network is shown: as in training, without torch."""
-        start, seen = round((self.side - self.size) / 2), []
-        for face in faces:
-            square = datasets.to_square(np.ascontiguousarray(face), self.side)
-            square = square[start : start + self.size, start : start + self.size]
-            if self.grey:
-                square = np.asarray(Image.fromarray(square).convert("L").convert("RGB"))
-            seen.append(square)
-        return np.stack(seen)
+        side = round(self.size / self.about["crop_pct"])
+        start = round((side - self.size) / 2)
+        squares = np.stack([raster.to_square(np.ascontiguousarray(face), side) for face in faces])
+        seen = squares[:, start : start + self.size, start : start + self.size]
+        if self.about["dataset"] not in GREY:
+            return seen
+        return np.stack([Image.fromarray(face).convert("L").convert("RGB") for face in seen])
 
     def inputs(self, faces) -> np.ndarray:
         """float32 (N, 3, S, S), what the network takes."""
@@ -101,42 +101,9 @@ class FaceClassifier:
         whom = f"{dataset}: who is unlike the people in it may be recognised worse"
         if dataset == "synthetic":
             whom = "drawn faces: nothing is known about photographs of people"
-        sure = self.about.get("sure", {"threshold": 0, "coverage": 1, "accuracy": 0})
-        return (
-            "**An expression is not an emotion.** The answer is how annotators would name what a "
-            "face shows, not what a person feels; it is one of eight words, whatever is shown.\n\n"
-            f"**For whom its errors were measured:** {self.name} was right on "
-            f"{found['accuracy']:.1%} of {found[f'{split}_images']:,} {split} images (mean recall "
-            f"of the classes {found['macro_recall']:.1%}), of {whom}. Below {sure['threshold']:.0%}"
-            f" it is “not sure”; of validation images it was sure of {sure['coverage']:.0%}, and "
-            f"right on {sure['accuracy']:.1%} of these."
-        )
-
-
-def calibrate(log_probabilities, labels, accuracy: float = WANTED_ACCURACY) -> dict:
-    """The temperature, and the confidence above which answers are right as often as wanted.
-
-    Args:
-        log_probabilities: (N, 8), of validation images; logits do as well.
-        labels: (N,) 0–7.
-        accuracy: wanted of the answers called sure; where none reach it, the surest half is.
-
-    Returns:
-        dict: `temperature`, and `sure` with `threshold`, `coverage` (share of images) and
-        `accuracy` (of these).
-    """
-    temperature = float(metrics.fit_temperature(log_probabilities, labels))
-    found = metrics.apply_temperature(log_probabilities, temperature)
-    order = np.argsort(-found.max(axis=1), kind="stable")  # the surest first
-    right = (found.argmax(axis=1) == labels)[order].cumsum() / np.arange(1, len(order) + 1)
-    enough = np.flatnonzero(right >= accuracy)
-    last = enough[-1] if len(enough) else (len(order) - 1) // 2
-    sure = {
-        "threshold": float(np.exp(found.max(axis=1)[order[last]])),
-        "coverage": float((last + 1) / len(order)),
-        "accuracy": float(right[last]),
-    }
-    return {"temperature": temperature, "sure": sure}
+        images = f"{found[f'{split}_images']:,} {split} images"
+        sure = SURE.format(**self.about["sure"]) if "sure" in self.about else ""
+        return LIMITS.format(name=self.name, images=images, whom=whom, **found) + sure
 
 
 def load_classifier(
@@ -145,94 +112,57 @@ def load_classifier(
     """The shipped recogniser, or the network of an exported ONNX file or a finished run.
 
     Args:
-        source: "recogniser" (or ""), a file that `models.export` wrote, STUDY/RUN, or a run's
-            folder.
+        source: "recogniser" or "", a file that `models.export` wrote, STUDY/RUN, or a run's folder.
         root: the checkout; default: the one around the working directory.
         threads: of ONNX Runtime; 0: as many as there are cores.
-
-    Raises:
-        InputError: where there is no such file or run, it has not finished, or it is one of people.
     """
     if source in ("", RECOGNISER):
-        return _of_onnx(SHIPPED, threads, RECOGNISER, "reinstall the package, or name a run")
+        return _of_file(SHIPPED, RECOGNISER, threads, "reinstall the package, or name a run")
     path = resolve_path(source, root or Path.cwd())
     if path.suffix == ".onnx":
-        return _of_onnx(path, threads, path.name, "export the run (again)")
-    return _of_run(find_run(source, root), threads)
+        return _of_file(path, path.name, threads, "export the run (again)")
+    run = find_run(source, root)
+    about, compute, network = _networks().of_run(run)
+    return FaceClassifier(f"{run.study}/{run.name}", about, compute, lambda: network)
 
 
 def find_run(source: str, root: Path | str | None = None) -> Run:
     """A finished run of expressions by STUDY/RUN or its folder; the nearest name where none is."""
     root = Path(root) if root else project_root()
-    names = resolve_path(source, root / "runs").resolve().parts[-2:]
-    run = Run(*names, root)
+    run = Run(*resolve_path(source, root / "runs").resolve().parts[-2:], root)
     if not run.begun:
-        known = finished_runs(root)
-        if known:
-            check_choice("run", source, known)
-        raise InputError(f"expected a finished run, found no {source!r} and no other; train one")
+        files = sorted(root.glob("runs/*/*/metrics.json"))
+        known = [f"{path.parts[-3]}/{path.parts[-2]}" for path in files]
+        check_choice("source", source, [RECOGNISER, *known])
     if run.params.target != "label":
         raise InputError(f"expected a run of expressions, found {source}, which tells people apart")
     run.require("predictions.parquet")
     return run
 
 
-def finished_runs(root: Path | str | None = None) -> list[str]:
-    """STUDY/RUN of every finished run of expressions, the latest first."""
-    root = Path(root) if root else project_root()
-    files = sorted(root.glob("runs/*/*/metrics.json"), key=lambda path: -path.stat().st_mtime)
-    runs = [Run(*path.parts[-3:-1], root) for path in files]
-    return [f"{r.study}/{r.name}" for r in runs if r.evaluated and r.params.target == "label"]
-
-
-def _of_onnx(path: Path, threads: int, name: str, remedy: str, **more) -> FaceClassifier:
+def _of_file(path: Path, name: str, threads: int, remedy: str) -> FaceClassifier:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave cores free
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        about = json.loads(session.get_modelmeta().custom_metadata_map[METADATA]) | more
+        about = json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
 
         def compute(images: np.ndarray) -> np.ndarray:
             return session.run(["logits"], {"images": images})[0]
 
-        found = FaceClassifier(name, about, compute, lambda: _torch().network_of_file(path, about))
+        found = FaceClassifier(name, about, compute, lambda: _networks().of_file(path, about))
         found.classify(np.zeros((1, 8, 8, 3), np.uint8))
     except Exception as error:  # a stranger's bytes
-        what = f"another ({' '.join(str(error).split())[:90]})" if path.is_file() else "none"
+        what = f"another ({one_line(error, 90)})" if path.is_file() else "none"
         raise InputError(f"expected a network at {path}, found {what}; {remedy}") from None
     if about["classes"] != list(EXPRESSIONS):
         raise InputError(f"expected a network of the eight expressions, found another in {path}")
     return found
 
 
-def _of_run(run: Run, threads: int) -> FaceClassifier:
-    name, params, calibration = f"{run.study}/{run.name}", run.params, {}
-    table = pd.read_parquet(run.require("predictions.parquet"))
-    table = table[table["split"] == "validation"]
-    if len(table):
-        log_p = table[list(LOG_PROBABILITIES)].to_numpy(float)
-        calibration = calibrate(log_p, table["label"].to_numpy())
-    exported = run.path("export") / f"{run.study}-{run.name}.onnx"
-    weights = run.require("best.safetensors")
-    if exported.is_file() and exported.stat().st_mtime > weights.stat().st_mtime:
-        return _of_onnx(exported, threads, name, "export the run again", **calibration)
-    network = _torch().network_of_run(run)
-    about = {
-        "image_size": params.image_size,
-        "crop_pct": params.crop_pct,
-        "input": _torch().IMAGENET_INPUT,
-        "dataset": params.dataset,
-        "box_margin": params.data_option("box_margin"),
-        "measured_on": params.evaluation,
-        "metrics": run.measured,
-    }
-    compute = _torch().logits_of(network)
-    return FaceClassifier(name, about | calibration, compute, lambda: network)
-
-
-def _torch():
+def _networks():
     """The part that needs torch, which takes seconds to load."""
-    from fer_utils.interactive import gradcam
+    from fer_utils.interactive import networks
 
-    return gradcam
+    return networks

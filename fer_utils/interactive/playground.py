@@ -1,6 +1,6 @@
 """The loss playground: two-dimensional embeddings of a small unequal problem, a loss each.
 
-`train` fits one network of two layers (F → 32 → 2 → C) per loss, all at once, and remembers every
+`train` fits one network of two layers (10 → 32 → 2 → 5) per loss, all at once, and remembers every
 step, so that they can be played side by side. It also knows Eq. 8, 9 as printed, sign and all.
 """
 
@@ -14,8 +14,8 @@ from fer_utils import losses
 from fer_utils.core import InputError, check_choice, paper
 
 RULES = ("paper", "autograd", "printed")
-HIDDEN = 32
-INPUTS = 10
+NAMES = "ABCDE"  # classes, the largest first
+IMAGES, INPUTS, HIDDEN = 400, 10, 32
 BLOB_DISTANCE = 1.4  # standard deviation of the blobs' means, in blobs' own
 TEST_PER_CLASS = 60
 BATCH = 100
@@ -25,49 +25,39 @@ FARTHEST_CENTER = 1e6  # from there on it stays where it is
 
 
 class Problem(NamedTuple):
-    """A problem of C classes, unequal in training and balanced in the test."""
+    """C classes, unequal in training and balanced in the test."""
 
-    inputs: np.ndarray  # (N, F) float32, standardised
-    targets: np.ndarray  # (N,) int64, 0…C−1
-    test_inputs: np.ndarray  # (M, F)
-    test_targets: np.ndarray  # (M,)
-    names: tuple[str, ...]
+    inputs: Tensor  # (N, F), standardised
+    targets: Tensor  # (N,), 0…C−1
+    test_inputs: Tensor  # (C · 60, F), class by class
 
 
-def toy_problem(imbalance: float = 40.0, classes: int = 5, images: int = 400) -> Problem:
-    """Overlapping Gaussian blobs in ten dimensions, their sizes geometric; 60 test images a class.
+def toy_problem(imbalance: float = 40.0) -> Problem:
+    """Overlapping Gaussian blobs; `imbalance` is largest over smallest class in training, ≥ 1.
 
     Another imbalance takes more or fewer of the same images, so that a slider changes nothing else.
 
-    Args:
-        imbalance: largest over smallest class in training, ≥ 1.
-        classes: C, named A (largest), B, C …
-        images: training images in all, but for rounding.
-
-    >>> problem = toy_problem(imbalance=40)
-    >>> np.bincount(problem.targets).tolist(), np.bincount(problem.test_targets).tolist()
-    ([243, 97, 38, 15, 6], [60, 60, 60, 60, 60])
+    >>> toy_problem(imbalance=40).targets.bincount().tolist()
+    [243, 97, 38, 15, 6]
     """
     if not imbalance >= 1:
         raise InputError(f"expected imbalance ≥ 1; found {imbalance}")
-    sizes = imbalance ** -np.linspace(0, 1, classes)
-    sizes = np.maximum(np.rint(images * sizes / sizes.sum()).astype(int), 1)
+    shares = imbalance ** -np.linspace(0, 1, len(NAMES))
+    sizes = np.maximum(np.rint(IMAGES * shares / shares.sum()).astype(int), 1)
     train, test = [], []
     for label, size in enumerate(sizes):
         random = np.random.default_rng([0, label])
         mean = BLOB_DISTANCE * random.normal(size=INPUTS)
-        test.append(mean + random.normal(size=(TEST_PER_CLASS, INPUTS)))
-        train.append(mean + random.normal(size=(size, INPUTS)))
-    inputs, test_inputs = np.concatenate(train), np.concatenate(test)
-    mean = inputs.mean(axis=0)
-    inputs, test_inputs = (
-        ((values - mean) / (inputs - mean).std()).astype(np.float32)
-        for values in (inputs, test_inputs)
+        blob = mean + random.normal(size=(TEST_PER_CLASS + size, INPUTS))
+        test.append(blob[:TEST_PER_CLASS])
+        train.append(blob[TEST_PER_CLASS:])
+    inputs, test_inputs = torch.tensor(np.concatenate(train)), torch.tensor(np.concatenate(test))
+    mean = inputs.mean(0)
+    scale = (inputs - mean).std(correction=0)
+    targets = torch.tensor(np.repeat(np.arange(len(NAMES)), sizes))
+    return Problem(
+        ((inputs - mean) / scale).float(), targets, ((test_inputs - mean) / scale).float()
     )
-    targets, test_targets = (
-        np.repeat(np.arange(classes), count) for count in (sizes, TEST_PER_CLASS)
-    )
-    return Problem(inputs, targets, test_inputs, test_targets, tuple("ABCDEFGHIJ"[:classes]))
 
 
 def train(
@@ -77,55 +67,48 @@ def train(
     alpha: float = 1.0,
     gamma: float = 1.0,
     rule: str = "paper",
-    center_init: str = "class_means",
-    steps: int = 60,
+    steps: int = 40,
     seed: int = 0,
 ) -> dict[str, dict]:
     """Fit a network per loss by SGD with Nesterov momentum, from one start on the same batches.
 
     Args:
-        problem: of `toy_problem`.
         chosen: losses, of `losses.LOSS_NAMES`.
         strength: λ ≥ 0 of the terms with centres, in units of the paper's (0.5; 1 for cluster).
         alpha: α > 0 of Eq. 4.
         gamma: γ ≥ 0 of Eq. 9; with "autograd" the centres' learning rate.
         rule: how centres move: "paper" (the sign corrected), "autograd" (the loss's full gradient),
             or "printed" (Eq. 8, 9 literally: γ → −γ, of the cluster loss).
-        center_init: "class_means", "normal" or "zeros".
-        steps: T ≥ 1.
         seed: of network and batches.
 
     Returns:
-        loss → its trace, before the first and after every step: `features` (T + 1, N, 2), `path` of
-        the centres (T + 1, C, 2; no rows without centres) and `start`, its first step with all of
-        them; `output_weight` (T + 1, C, 2), `output_bias`, `recall` (T + 1, C); `targets`, `names`.
+        loss → its trace, for `at`: `layers` before the first and after each of the T `steps`,
+        `path` (T + 1, C, 2) of the centres, if any, and `start`, its first step with all of them.
     """
     check_choice("rule", rule, RULES)
     if steps < 1 or not gamma >= 0:
         raise InputError(f"expected steps ≥ 1 and gamma (γ) ≥ 0; found {steps} and {gamma}")
-    inputs, targets = torch.from_numpy(problem.inputs), torch.from_numpy(problem.targets)
-    counts, test_inputs = targets.bincount(), torch.from_numpy(problem.test_inputs)
+    inputs, targets, _ = problem
     joint = [
         losses.make_loss(
             name,
-            counts,
+            targets.bincount(),
             embedding_dim=2,
             cluster_weight=strength * paper.RECIPE["lambda"].get(name, 0.0),
             alpha=alpha,
             gamma=-gamma if (rule, name) == ("printed", "weighted_cluster") else gamma,
-            center_init=center_init,
             center_update="autograd" if rule == "autograd" else "paper",
             seed=seed,
         )
         for name in chosen
     ]
-    layers, batches = _start(inputs.shape[1], len(counts), len(joint), len(targets), steps, seed)
+    layers, batches = _start(len(joint), len(targets), steps, seed)
     optimizer = torch.optim.SGD(layers, LEARNING_RATE, MOMENTUM, nesterov=True)
     centers = [parameter for loss in joint for parameter in loss.center_parameters()]
     if centers:
         group = {"params": centers, "lr": gamma, "momentum": 0, "nesterov": False}
         optimizer.add_param_group(group)
-    seen = [_look(layers, inputs, test_inputs, joint)]
+    seen = [_copy(layers, joint)]
     for batch in batches:
         features, logits = _forward(layers, inputs[batch])
         parts = zip(joint, logits, features, strict=True)
@@ -136,47 +119,71 @@ def train(
         for loss, own in zip(joint, features.detach(), strict=True):
             if loss.centers is not None and loss.centers.abs().max() < FARTHEST_CENTER:
                 loss.update(own, targets[batch])
-        seen.append(_look(layers, inputs, test_inputs, joint))
-    came = nn.functional.one_hot(targets, len(counts))[batches].sum(1).cumsum(0)  # (T, C)
-    start = int((came == 0).any(1).sum()) + 1 if center_init == "class_means" else 0
-    shared = {"targets": problem.targets, "names": problem.names, "start": start}
-    own = np.eye(len(counts))[problem.test_targets]  # (M, C)
+        seen.append(_copy(layers, joint))
+    came = nn.functional.one_hot(targets)[batches].sum(1).cumsum(0)  # (T, C)
+    shared = {"problem": problem, "start": int((came == 0).any(1).sum()) + 1}
     traces = {}
     for place, name in enumerate(chosen):
-        features, weight, bias, answers, path = (
-            np.array([moment[part][place] for moment in seen]) for part in range(5)
-        )
+        path = [moment[-1][place] for moment in seen if moment[-1][place] is not None]
+        own_layers = [[layer[place] for layer in moment[:-1]] for moment in seen]
         traces[name] = shared | {
-            "features": features,
-            "path": path if joint[place].centers is not None else path[:0],
-            "output_weight": weight,
-            "output_bias": bias,
-            "recall": (answers == problem.test_targets) @ own / own.sum(axis=0),
+            "layers": own_layers,
+            "path": np.reshape(path, (-1, len(NAMES), 2)),
         }
     return traces
 
 
 def at(trace: dict, step: int = -1) -> dict:
     """A trace as it stood after a step, for `report.figure_playground`."""
-    step = step % len(trace["features"])
-    moving = ("features", "output_weight", "output_bias", "recall")
-    now = {name: trace[name][step] for name in moving}
-    return trace | now | {"path": trace["path"][: step + 1]}
+    problem, layers = trace["problem"], trace["layers"][step]
+    answers = _forward(layers, problem.test_inputs)[1].argmax(-1).view(-1, TEST_PER_CLASS)
+    return {
+        "features": _forward(layers, problem.inputs)[0].numpy(),
+        "targets": problem.targets.numpy(),
+        "names": NAMES,
+        "output_weight": layers[4].T.numpy(),
+        "output_bias": layers[5][0].numpy(),
+        "recall": (answers.numpy() == np.arange(len(NAMES))[:, None]).mean(axis=1),
+        "path": trace["path"][: step % len(trace["layers"]) + 1],
+        "start": trace["start"],
+    }
 
 
-def _start(inputs: int, classes: int, networks: int, images: int, steps: int, seed: int):
+class Player:
+    """Traces by loss: trained again only where a control has moved that the loss knows."""
+
+    def __init__(self, steps: int = 40, seed: int = 0):
+        self._fixed, self._known = {"steps": steps, "seed": seed}, {}
+
+    def traces(self, chosen, imbalance, strength, alpha, gamma, rule) -> dict[str, dict]:
+        """loss → its trace; arguments as of `toy_problem` and `train`."""
+        keys = {name: (name, imbalance) for name in chosen}
+        for name in keys.keys() & paper.RECIPE["lambda"].keys():
+            keys[name] += (strength, gamma, rule, alpha * (name == "weighted_cluster"))
+        missing = [name for name, key in keys.items() if key not in self._known]
+        if missing:
+            found = train(
+                toy_problem(imbalance), missing, strength, alpha, gamma, rule, **self._fixed
+            )
+            self._known |= {keys[name]: trace for name, trace in found.items()}
+        return {name: self._known[key] for name, key in keys.items()}
+
+
+def _start(networks: int, images: int, steps: int, seed: int) -> tuple[list[Tensor], Tensor]:
     """Weights (K, in, out) and biases (K, 1, out) of K equal networks; batches (T, B)."""
+    torch.set_num_threads(1)  # several would wait for each other longer than they compute
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        linear = [nn.Linear(inputs, HIDDEN), nn.Linear(HIDDEN, 2), nn.Linear(2, classes)]
+        linear = [nn.Linear(INPUTS, HIDDEN), nn.Linear(HIDDEN, 2), nn.Linear(2, len(NAMES))]
         batches = torch.randint(images, (steps, BATCH))
     values = [value for layer in linear for value in (layer.weight.T, layer.bias[None])]
     return [value.detach().repeat(networks, 1, 1).requires_grad_() for value in values], batches
 
 
 def _forward(layers: list[Tensor], inputs: Tensor) -> tuple[Tensor, Tensor]:
-    hidden = torch.tanh(inputs @ layers[0] + layers[1])  # (K, N, 32)
-    features = hidden @ layers[2] + layers[3]  # (K, N, 2)
+    """Features (…, N, 2) and logits (…, N, C) of one network or K."""
+    hidden = torch.tanh(inputs @ layers[0] + layers[1])  # (…, N, 32)
+    features = hidden @ layers[2] + layers[3]
     return features, features @ layers[4] + layers[5]
 
 
@@ -187,13 +194,7 @@ def _clip(layers: list[Tensor]) -> None:
         layer.grad *= (LARGEST_GRADIENT / norms).clamp(max=1)[:, None, None]
 
 
-@torch.no_grad()
-def _look(layers: list[Tensor], inputs: Tensor, test_inputs: Tensor, joint: list) -> tuple:
-    """Features, output weights and biases, answers to the test, and centres, of K networks."""
-    output = (layers[4].mT.numpy().copy(), layers[5][:, 0].numpy().copy())
-    answers = _forward(layers, test_inputs)[1].argmax(-1).numpy()
-    centers = [
-        np.zeros_like(output[0][0]) if loss.centers is None else loss.centers.numpy().copy()
-        for loss in joint
-    ]
-    return _forward(layers, inputs)[0].numpy(), *output, answers, centers
+def _copy(layers: list[Tensor], joint: list) -> list:
+    """The layers and, last, the centres of each loss or None, as they stand."""
+    centers = [None if c is None else c.detach().numpy().copy() for c in (j.centers for j in joint)]
+    return [*(layer.detach().clone() for layer in layers), centers]

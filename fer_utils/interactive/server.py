@@ -32,11 +32,12 @@ def lab(options: list[str]) -> NoReturn:
     command = [
         *(sys.executable, "-m", "jupyterlab", str(root)),
         f"--LabApp.default_url=/lab/tree/{CONTENTS}",
-        f"--FileContentsManager.pre_save_hook={strip_on_save.__module__}.{strip_on_save.__name__}",
-        *_as_root(),
+        f"--FileContentsManager.pre_save_hook={__name__}.strip_on_save",
+        # It refuses the user root, who is the only user of many containers, unless told.
+        *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
         *options,
     ]
-    os.execve(sys.executable, command, dict(os.environ))  # in this process's place: it gets Ctrl-C
+    os.execv(sys.executable, command)  # in this process's place: it gets Ctrl-C
 
 
 def app(options: list[str]) -> None:
@@ -72,30 +73,20 @@ def app(options: list[str]) -> None:
 
 
 def _enter_checkout(options: list[str]) -> Path:
-    """Change to the checkout's root; kernels of this environment come before any of their name."""
-    _check_port(options)
-    paths = {
-        "JUPYTER_PATH": os.path.join(sys.prefix, "share", "jupyter"),
-        "JUPYTER_CONFIG_PATH": str(SETTINGS),
-    }
-    for name, ours in paths.items():
-        os.environ[name] = os.pathsep.join(filter(None, (ours, os.environ.get(name))))
-    root = project_root()
-    os.chdir(root)
-    return root
+    """Change to the checkout's root; kernels of this environment come before any of their name.
 
-
-def _as_root() -> list[str]:
-    """JupyterLab refuses the user root, who is the only user of many containers, unless told."""
-    return ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-
-
-def _check_port(options: list[str]) -> None:
-    """A port that was asked for must be free; without one the servers look for a free one."""
+    A port that was asked for must be free; without one the servers look for a free one.
+    """
     for port in re.findall(r"port[= ](\d+)", " ".join(options)):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", int(port))) == 0:
                 raise InputError(f"port {port} is in use; name another, or leave it out")
+    kernels = Path(sys.prefix, "share", "jupyter")
+    for name, ours in (("JUPYTER_PATH", kernels), ("JUPYTER_CONFIG_PATH", SETTINGS)):
+        os.environ[name] = os.pathsep.join(filter(None, (str(ours), os.environ.get(name))))
+    root = project_root()
+    os.chdir(root)
+    return root
 
 
 def strip_on_save(model: dict, path: str, contents_manager, **_) -> None:
@@ -106,22 +97,19 @@ def strip_on_save(model: dict, path: str, contents_manager, **_) -> None:
     file = Path(contents_manager.root_dir, path.strip("/"))
     if model.get("type") == "notebook" and model.get("content") and _is_tracked(file):
         before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        strip(model["content"], before)
+        _strip(model["content"], before)
 
 
-def strip(notebook: dict, before: dict) -> None:
-    """Remove, in place, outputs, counts and what front ends and papermill note in the metadata.
-
-    Args:
-        notebook: in nbformat's form.
-        before: the notebook as it was saved last, whose metadata are kept.
-    """
+def _strip(notebook: dict, before: dict) -> None:
+    """Take out outputs, counts, and metadata but tags that the notebook `before` did not have."""
     notebook["metadata"] = before.get("metadata", notebook["metadata"])
-    metadata = {cell.get("id"): cell["metadata"] for cell in before.get("cells", [])}
+    known = {cell.get("id"): cell["metadata"] for cell in before.get("cells", [])}
     for cell in notebook["cells"]:
-        tags = cell["metadata"].get("tags")
-        kept = {k: v for k, v in metadata.get(cell.get("id"), {}).items() if k != "tags"}
-        cell["metadata"] = {**kept, **({"tags": tags} if tags else {})}
+        tags = {name: value for name, value in cell["metadata"].items() if name == "tags" and value}
+        kept = {
+            name: value for name, value in known.get(cell.get("id"), {}).items() if name != "tags"
+        }
+        cell["metadata"] = kept | tags
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = [], None
 

@@ -8,21 +8,14 @@ import sys
 from pathlib import Path
 
 import nbformat
-import papermill
 from nbconvert import HTMLExporter
-from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from fer_utils.core import InputError, project_root
+from fer_utils.studies import execute_notebook
 
 COPIED = ("notebooks", "experiments", "results", "figures")
-CONFIG = Config(
-    HTMLExporter={
-        "embed_images": True,
-        "exclude_input_prompt": True,
-        "exclude_output_prompt": True,
-    }
-)
+LOOK = {"embed_images": True, "exclude_input_prompt": True, "exclude_output_prompt": True}
 
 
 def build(root: Path) -> Path:
@@ -34,31 +27,25 @@ def build(root: Path) -> Path:
     for name in COPIED:
         shutil.copytree(root / name, copy / name)
     shutil.copy(root / "pyproject.toml", copy)
-    notebooks = copy / "notebooks"
-    for path in sorted(notebooks.glob("*.ipynb")):
+    for path in sorted((copy / "notebooks").glob("*.ipynb")):
         print(f"executing {path.name}", flush=True)
-        write_page(execute(path), site / f"{path.stem}.html", notebooks)
-    contents = (notebooks / "README.md").read_text(encoding="utf-8").replace(".ipynb)", ".html)")
+        try:
+            execute_notebook(path, path, {})
+        except InputError as error:
+            raise InputError(f"{path.name} failed: {error}") from None
+        _write_page(nbformat.read(path, 4), path, site)
+    contents = (copy / "notebooks" / "README.md").read_text(encoding="utf-8")
+    contents = contents.replace(".ipynb)", ".html)")
     index = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(contents)])
-    write_page(index, site / "index.html", notebooks)
+    _write_page(index, copy / "notebooks" / "index.ipynb", site)
     shutil.rmtree(copy)
     return site / "index.html"
 
 
-def execute(path: Path) -> nbformat.NotebookNode:
-    """The notebook with its outputs, run with its own parameters."""
-    try:
-        return papermill.execute_notebook(
-            str(path), None, cwd=str(path.parent), kernel_name="python3", progress_bar=False
-        )
-    except PapermillExecutionError as error:
-        raise InputError(f"{path.name} failed: {error.ename}: {error.evalue}") from None
-
-
-def write_page(notebook: nbformat.NotebookNode, path: Path, pictures_from: Path) -> None:
-    resources = {"metadata": {"name": path.stem, "path": str(pictures_from)}}
-    html, _ = HTMLExporter(config=CONFIG).from_notebook_node(notebook, resources)
-    path.write_text(html, encoding="utf-8")
+def _write_page(notebook: nbformat.NotebookNode, path: Path, site: Path) -> None:
+    about = {"metadata": {"name": path.stem, "path": str(path.parent)}}
+    page, _ = HTMLExporter(config=Config(HTMLExporter=LOOK)).from_notebook_node(notebook, about)
+    (site / f"{path.stem}.html").write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

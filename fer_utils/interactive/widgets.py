@@ -2,8 +2,10 @@
 
 import asyncio
 import base64
+import contextlib
 import html
 import io
+import itertools
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,51 +15,26 @@ import ipywidgets
 import numpy as np
 import pandas as pd
 import traitlets
+from IPython.display import display
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from fer_utils import report
-from fer_utils.core import (
-    EXPRESSIONS,
-    InputError,
-    Run,
-    RunParameters,
-    atomic_write,
-    in_headless_kernel,
-    paper,
-    parameters,
-    project_root,
-)
-from fer_utils.interactive.classifier import FaceClassifier
+from fer_utils import core, report
+from fer_utils.core import EXPRESSIONS, InputError, Run, RunParameters
 from fer_utils.interactive.evaluate import ANY
 from fer_utils.interactive.gradcam import explain
-from fer_utils.interactive.pictures import (
-    FacesTable,
-    Picture,
-    list_pictures,
-    recognise_pictures,
-)
+from fer_utils.interactive.pictures import FacesTable, Picture, list_pictures, recognise_pictures
 
 SHOWN = 24  # pictures that are drawn, of many; the table holds all
+DATASETS = ("synthetic", "affectnet", "fer2013", "ferplus", "rafdb", "folder")
 _WIDE = {"description_width": "initial"}
-_WRAP = {"flex_flow": "row wrap"}
 
 
-class FigureImage(ipywidgets.HTML):
-    """A figure's picture, drawn again in place."""
-
-    def show(self, figure: Figure, dpi: int = 100, alt: str = "") -> None:
-        """Draw a figure in place of the former; few dots an inch, since a slider must not wait."""
-        png = io.BytesIO()
-        figure.savefig(png, format="png", dpi=dpi)
-        source = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
-        words = html.escape(alt or "figure")
-        self.value = f'<img alt="{words}" style="max-width: 100%" src="{source}">'
-
-    def say(self, text: str) -> None:
-        """A sentence in the picture's place."""
-        self.value = f"<p role='status'>{html.escape(text)}</p>"
+def show(*shown: ipywidgets.Widget) -> None:
+    """Display widgets where there is somebody to use them."""
+    if not core.in_headless_kernel():
+        display(*shown)
 
 
 def explore(draw: Callable[..., Figure], /, **controls: ipywidgets.Widget):
@@ -67,202 +44,210 @@ def explore(draw: Callable[..., Figure], /, **controls: ipywidgets.Widget):
         draw: keyword arguments named as `controls` → Figure; what it refuses is said in its place.
         controls: ipywidgets with a `value`.
     """
+    picture = Shown()
 
-    def values() -> dict:
-        return {name: control.value for name, control in controls.items()}
-
-    if in_headless_kernel():
-        return draw(**values())
-    picture = FigureImage()
+    def drawn() -> Figure:
+        return draw(**{name: control.value for name, control in controls.items()})
 
     def update(_=None) -> None:
         try:
-            picture.show(draw(**values()))
+            picture.show(drawn())
         except InputError as error:
-            picture.say(str(error))
+            picture.say(error)
 
+    if core.in_headless_kernel():
+        return drawn()
     for control in controls.values():
         control.observe(update, "value")
     update()
-    return ipywidgets.VBox([ipywidgets.HBox(list(controls.values()), layout=_WRAP), picture])
+    return ipywidgets.VBox([_row(controls.values()), picture])
 
 
-class RunForm(ipywidgets.VBox):
-    """A run's first choices without editing code: dataset, folder, loss, epochs, start.
+def _row(widgets) -> ipywidgets.HBox:
+    return ipywidgets.HBox(list(widgets), layout={"flex_flow": "row wrap", "align_items": "center"})
 
-    Args:
-        params: what the notebook's cell says.
 
-    Attributes:
-        params: the same with what is chosen here; what cannot be is said, and the last choice kept.
-    """
+class Shown(ipywidgets.HTML):
+    """A place for a figure, or for a sentence, that changes."""
 
-    def __init__(self, params: RunParameters):
-        self.params, self._given = params, params
-        losses = [(words, name) for name, words in (paper.LOSSES | paper.BASELINES).items()]
-        datasets = ["synthetic", "affectnet", "fer2013", "ferplus", "rafdb", "folder"]
-        text = {"style": _WIDE, "continuous_update": False}
-        self.controls = {
-            "run": ipywidgets.Text(description="run", **text),
-            "dataset": ipywidgets.Dropdown(options=datasets, description="dataset", style=_WIDE),
-            "data": ipywidgets.Text(description="folder", placeholder="drawn faces: none", **text),
-            "loss": ipywidgets.Dropdown(options=losses, description="loss", style=_WIDE),
-            "epochs": ipywidgets.BoundedIntText(min=1, max=1000, description="epochs", style=_WIDE),
-            "weights": ipywidgets.Text(description="start from", **text),
-        }
-        self.state = ipywidgets.HTML()
-        for name, control in self.controls.items():
-            control.value = getattr(params, name)
-            control.observe(self._choose, "value")
-        super().__init__([ipywidgets.HBox(list(self.controls.values()), layout=_WRAP), self.state])
+    def show(self, figure: Figure) -> None:
+        """Draw a figure; with few dots an inch, since a slider must not wait."""
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=100, pil_kwargs={"compress_level": 1})
+        source = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+        self.value = f'<img alt="figure" style="max-width: 100%" src="{source}">'
 
-    def _choose(self, _) -> None:
-        chosen = {name: control.value for name, control in self.controls.items()}
-        unresolved = self._given.model_dump(exclude_unset=True)
-        for name in (
-            "cluster_weight",
-            "classifier",
-            "frozen_stages",
-            "learning_rate",
-            "batch_size",
-        ):
-            if chosen["loss"] != self._given.loss or chosen["weights"] != self._given.weights:
-                unresolved.pop(name, None)
-        try:
-            self.params = parameters(unresolved | chosen)
-            self.state.value = "<p role='status'>Run the cells below to train this.</p>"
-        except InputError as error:
-            self.state.value = f"<p role='status'>{html.escape(str(error))}</p>"
+    def say(self, text) -> None:
+        """A sentence, or an error's message."""
+        self.value = f"<p role='status'>{html.escape(str(text))}</p>"
 
 
 class LiveTraining(ipywidgets.VBox):
-    """A figure that is drawn again after each epoch, how far training is, and a Stop button.
-
-    `await live.run(training.fit, params)`: a kernel that computes hears no button, one that awaits
-    does, so it is a thread that computes.
+    """A run as it trains: a Stop button, how far it is, its curves, and in the end its result.
 
     Args:
-        draw: history (a row an epoch) → Figure.
-        epochs: how many there will be.
+        fit: `training.fit`.
+        curves: history (a row an epoch), parameters → Figure, drawn after each epoch.
+        result: evaluated run → Figure.
+
+    Attributes:
+        trained: the run that was trained or stopped last.
     """
 
-    def __init__(self, draw: Callable[[pd.DataFrame], Figure], epochs: int):
-        self._draw, self._epochs, self._asked = draw, epochs, ""
-        self.stop = ipywidgets.Button(
-            description="Stop after this epoch", icon="stop", layout={"width": "auto"}
-        )
+    busy = traitlets.Bool(False)
+
+    def __init__(self, fit: Callable[..., Run], curves: Callable, result: Callable | None = None):
+        self._fit, self._curves, self._result = fit, curves, result
+        self.trained: Run | None = None
+        self.stop = ipywidgets.Button(description="Stop after this epoch", icon="stop")
+        self.stop.layout.width = "auto"
         self.stop.on_click(self._ask)
-        self.bar = ipywidgets.IntProgress(max=epochs, layout={"width": "12em"})
-        self.state = ipywidgets.Label("epoch 1 is on its way")
-        self.picture = FigureImage()
-        head = ipywidgets.HBox([self.stop, self.bar, self.state])
-        super().__init__([head, self.picture])
+        self.bar = ipywidgets.IntProgress(layout={"width": "12em"})
+        self.state, self.picture, self.outcome = Shown(), Shown(), Shown()
+        self._set_busy(False)
+        head = _row([self.stop, self.bar, self.state])
+        super().__init__([head, self.picture, self.outcome])
 
-    def _ask(self, _) -> None:
-        self._asked = "after_epoch"
-        self.stop.disabled, self.stop.description = True, "Stopping after this epoch"
+    async def run(self, params: RunParameters) -> Run:
+        """Train, shown as it goes; headless, curves and result are displayed in the end.
 
-    def asked(self) -> str:
-        """What `fit` asks at each batch: "", "after_epoch" (the button) or "now" (an interrupt)."""
-        return self._asked
-
-    def show(self, history: pd.DataFrame) -> None:
-        """Draw the history so far."""
-        self.picture.show(self._draw(history))
-        done = self.bar.value = len(history)
-        seconds = (self._epochs - done) * history["seconds"].iloc[-1]
-        if done == self._epochs:
-            self.state.value = f"all {done} epochs done"
-        elif self._asked:
-            self.state.value = f"stopped after epoch {done} of {self._epochs}; run again to go on"
-        else:
-            self.state.value = f"epoch {done} of {self._epochs} done; about {seconds:.0f} s to go"
-
-    async def run(self, fit: Callable[..., Run], params: RunParameters) -> Run:
-        """`fit(params)`, shown as it goes; the finished or stopped run.
-
-        The button ends it after an epoch, an interrupt of the kernel after a batch.
+        The button ends it after an epoch, an interrupt of the kernel after a batch. A kernel that
+        computes hears no button, one that awaits does: so it is a thread that computes.
         """
-        try:
-            if in_headless_kernel():
-                # Nobody is there to press a button; an interrupt would only cancel what is awaited.
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                return fit(params)
-            training = asyncio.ensure_future(asyncio.to_thread(self._outcome, fit, params))
+        if core.in_headless_kernel():
+            # An interrupt would only cancel what is awaited.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self.trained = self._fit(params)
+            display(*self._figures(self.trained))
+            return self.trained
+        self._set_busy(True)
+        self.bar.value, self.bar.max = 0, params.epochs
+        self.state.say("epoch 1 is on its way")
+        training = asyncio.ensure_future(asyncio.to_thread(self._train, params))
+        while not training.done():
             try:
                 # ipykernel asks to cancel without waking a loop that sleeps: sleep for short.
-                while not training.done():
-                    await asyncio.wait([training], timeout=0.3)
+                await asyncio.wait([training], timeout=0.3)
             except asyncio.CancelledError:  # the kernel was interrupted
                 self._asked = "now"
-            run, error = await training
-            if error:
-                raise error
-            if not run.stopped:
-                self.bar.value, self.state.value = (
-                    self._epochs,
-                    f"{run.study}/{run.name} is {run.status}",
-                )
-            return run
-        finally:
-            self.stop.disabled, self.stop.description = True, "Stop after this epoch"
+        self._set_busy(False)
+        run, error = training.result()
+        if error:
+            self.state.say(error)
+            raise error
+        self.trained = run
+        for place, figure in zip((self.picture, self.outcome), self._figures(run), strict=False):
+            place.show(figure)
+        self.bar.value = self.bar.max if run.finished else run.measured["stopped_after"]
+        more = "; start it again to go on" if run.stopped else ""
+        self.state.say(f"{run.study}/{run.name}: {run.status}{more}")
+        return run
 
-    def _outcome(self, fit, params) -> tuple[Run | None, BaseException | None]:
+    def _train(self, params: RunParameters) -> tuple[Run | None, BaseException | None]:
         """The run or its error: a `KeyboardInterrupt` through a task ends the kernel's loop."""
+
+        def after_epoch(history: pd.DataFrame) -> None:
+            self.picture.show(self._curves(history, params))
+            done, of = len(history), params.epochs
+            seconds = (of - done) * history["seconds"].iloc[-1]
+            self.state.say(f"epoch {done} of {of} done; about {seconds:.0f} s to go")
+            self.bar.value = done
+
         try:
-            return fit(params, on_epoch=self.show, stop=self.asked), None
+            return self._fit(params, on_epoch=after_epoch, stop=lambda: self._asked), None
         except BaseException as error:
             return None, error
 
+    def _figures(self, run: Run) -> list[Figure]:
+        figures = [self._curves(pd.read_csv(run.require("history.csv")), run.params)]
+        return figures if self._result is None else [*figures, self._result(run)]
+
+    def _ask(self, _) -> None:
+        self._asked, self.stop.disabled = "after_epoch", True
+        self.stop.description = "Stopping after this epoch"
+
+    def _set_busy(self, busy: bool) -> None:
+        self._asked, self.busy, self.stop.disabled = "", busy, not busy
+        self.stop.description = "Stop after this epoch"
+
+
+class RunForm(ipywidgets.VBox):
+    """A run's first choices without editing code, and a button that trains it.
+
+    Args:
+        values: of the notebook's parameters cell; they hold for what the form does not show.
+        live: where it is trained.
+
+    Attributes:
+        params: what is chosen; what cannot be is said, and the last choice kept.
+    """
+
+    def __init__(self, values: dict, live: LiveTraining):
+        self.params, self._values, self._live = core.parameters(values), values, live
+        losses = core.paper.LOSSES | core.paper.BASELINES
+        self.controls = {
+            "dataset": ipywidgets.Dropdown(options=DATASETS),
+            "data": ipywidgets.Text(placeholder="its folder; drawn faces: none"),
+            "loss": ipywidgets.Dropdown(options=[(words, name) for name, words in losses.items()]),
+            "epochs": ipywidgets.BoundedIntText(min=1, max=1000),
+            "run": ipywidgets.Text(),
+        }
+        for name, control in self.controls.items():
+            control.value, control.description = getattr(self.params, name), name
+            control.style = _WIDE
+            control.observe(self._choose, "value")
+        self.start = ipywidgets.Button(description="Start", icon="play", button_style="primary")
+        self.start.on_click(lambda _: asyncio.ensure_future(self._train()))
+        traitlets.dlink((live, "busy"), (self.start, "disabled"))
+        self.state = Shown()
+        super().__init__([_row([*self.controls.values(), self.start]), self.state])
+
+    def _choose(self, change) -> None:
+        chosen = {name: control.value for name, control in self.controls.items()}
+        if change["owner"] in (self.controls["dataset"], self.controls["loss"]):
+            chosen["run"] = self.controls["run"].value = "{dataset}-{loss}".format(**chosen)
+        try:
+            self.params = core.parameters(self._values | chosen)
+            self.state.say("")
+        except InputError as error:
+            self.state.say(error)
+
+    async def _train(self) -> None:
+        with contextlib.suppress(BaseException):  # it is said beside the bar
+            await self._live.run(self.params)
+
 
 class ConfusionGrid(ipywidgets.VBox):
-    """A button for each cell of a confusion matrix; "any" in a selector is a whole row or column.
+    """A button for each cell of a confusion matrix, and for each row and column.
 
     Args:
         confusion: (8, 8) counts, rows true.
-        value: the cell to begin with: true and predicted expression.
 
     Attributes:
-        value: the cell that is chosen.
+        value: the cell that is chosen: true and predicted expression, "any" for all of them.
     """
 
-    value = traitlets.Tuple()
+    value = traitlets.Tuple((ANY, ANY))
 
-    def __init__(self, confusion, value: tuple[str, str] = (ANY, ANY)):
-        options, narrow = [ANY, *EXPRESSIONS], {"width": "210px"}
-        self.true, self.predicted = (
-            ipywidgets.Dropdown(options=options, description=name, layout=narrow)
-            for name in ("true", "predicted")
-        )
+    def __init__(self, confusion):
+        names, confusion = (ANY, *EXPRESSIONS), np.asarray(confusion)
+        shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+        grid = ipywidgets.GridspecLayout(9, 9, width="680px", grid_gap="2px")
         self.cells = {}
-        grid = ipywidgets.GridspecLayout(8, 9, width="460px", grid_gap="2px")
-        shares = np.nan_to_num(confusion / np.maximum(np.sum(confusion, 1, keepdims=True), 1))
-        for (row, column), count in np.ndenumerate(np.asarray(confusion)):
-            cell = (EXPRESSIONS[row], EXPRESSIONS[column])
-            button = ipywidgets.Button(
-                description=f"{count:,}",
-                tooltip=f"{cell[0]}, predicted {cell[1]}: {count:,} images",
-                layout={"width": "auto", "padding": "0"},
-            )
-            button.style.button_color = to_hex(colormaps["Blues"](shares[row, column]))
-            button.style.text_color = "white" if shares[row, column] > 0.55 else "black"
-            button.on_click(lambda _, cell=cell: self.choose(*cell))
-            grid[row, column + 1] = self.cells[cell] = button
-        for row, name in enumerate(EXPRESSIONS):
-            grid[row, 0] = ipywidgets.Label(name)
-        super().__init__([ipywidgets.HBox([self.true, self.predicted]), grid])
-        self.choose(*value)
-        for selector in (self.true, self.predicted):
-            selector.observe(self._selected, "value")
-
-    def choose(self, true: str, predicted: str) -> None:
-        """Choose a cell, a row or a column."""
-        with self.hold_trait_notifications():  # one change, not one a selector
-            self.true.value, self.predicted.value = true, predicted
-            self._selected()
-
-    def _selected(self, _=None) -> None:
-        self.value = (self.true.value, self.predicted.value)
+        for row, column in itertools.product(range(9), repeat=2):
+            cell = names[row], names[column]
+            button = ipywidgets.Button(layout={"width": "auto", "padding": "0"})
+            button.description, color = cell[row == 0], "transparent"
+            if row and column:
+                share = shares[row - 1, column - 1]
+                button.description = f"{confusion[row - 1, column - 1]:,}"
+                color = to_hex(colormaps["Blues"](share))
+                button.style.text_color = "white" if share > 0.55 else "black"
+            button.style.button_color = color
+            button.tooltip = "true: {}, predicted: {}".format(*cell)
+            button.on_click(lambda _, cell=cell: self.set_trait("value", cell))
+            grid[row, column] = self.cells[cell] = button
+        super().__init__([grid])
 
 
 class PictureInput(anywidget.AnyWidget):
@@ -306,42 +291,32 @@ class FaceRecogniser(ipywidgets.VBox):
         pictures: those shown, at most `SHOWN`.
     """
 
-    def __init__(self, classifier: FaceClassifier, out: Path | str, root: Path | None = None):
+    def __init__(self, classifier, out: Path | str, root: Path | None = None):
         self.classifier, self.pictures = classifier, []
-        self._root, self._out = Path(root or project_root()).resolve(), Path(out)
+        self._root, self._out = Path(root or core.project_root()).resolve(), Path(out).resolve()
         self.upload = PictureInput(self.take)
-        self.path = ipywidgets.Text(
-            placeholder="a picture or folder in the checkout",
-            description="or path",
-            style=_WIDE,
-            continuous_update=False,
-        )
-        self.explain = ipywidgets.Checkbox(description="where it looks", indent=False)
-        self.save = ipywidgets.Button(
-            description="Save the table", disabled=True, button_style="primary"
-        )
-        self.status, self.results = ipywidgets.HTML(), ipywidgets.VBox()
+        self.path = ipywidgets.Text(description="or path", style=_WIDE, continuous_update=False)
+        self.path.placeholder = "a picture or folder in the checkout"
         self.path.observe(lambda change: self.show(change["new"]), "value")
+        self.explain = ipywidgets.Checkbox(description="where it looks", indent=False)
         self.explain.observe(lambda _: self._draw(), "value")
+        self.save = ipywidgets.Button(description="Save the table", button_style="primary")
         self.save.on_click(lambda _: self.write())
-        controls = ipywidgets.HBox([self.path, self.explain, self.save], layout=_WRAP)
+        self.status, self.results = Shown(), ipywidgets.VBox()
+        controls = _row([self.path, self.explain, self.save])
         super().__init__([self.upload, controls, self.status, self.results])
 
     def show(self, paths) -> None:
         """Recognise the faces in files or folders, and show them in place of what was shown."""
-        files = list_pictures(paths, self._root)
-        allowed = (self._root, self._out.resolve())
-        outside = [
-            path for path in files if not any(path.resolve().is_relative_to(a) for a in allowed)
-        ]
-        if outside:
-            self._say(f"{outside[0]} lies outside the checkout: upload it instead")
-            return
+        files = [path.resolve() for path in list_pictures(paths, self._root)]
+        for path in files:
+            if not (path.is_relative_to(self._root) or path.is_relative_to(self._out)):
+                self.status.say(f"{path} lies outside the checkout: upload it instead")
+                return
         self.pictures = list(recognise_pictures(files[:SHOWN], self.classifier))
         faces = sum(len(picture.faces) for picture in self.pictures)
         more = f" of {len(files):,}; for more use the terminal" if len(files) > SHOWN else ""
-        self._say(f"{faces} face(s) in {len(self.pictures)} picture(s){more}.")
-        self.save.disabled = not self.pictures
+        self.status.say(f"{faces} face(s) in {len(self.pictures)} picture(s){more}.")
         self._draw()
 
     def take(self, files: list[tuple[str, bytes]]) -> None:
@@ -349,11 +324,10 @@ class FaceRecogniser(ipywidgets.VBox):
         paths = []
         for number, (name, content) in enumerate(files):
             path = self._out / "pictures" / Path(name.replace("\\", "/")).name
-            while path in paths:
-                path = path.with_stem(f"{path.stem}-{number}")
-            with atomic_write(path) as temporary:
+            path = path.with_stem(f"{path.stem}-{number}") if path in paths else path
+            with core.atomic_write(path) as temporary:
                 temporary.write_bytes(content)
-            paths.append(path.resolve())
+            paths.append(path)
         self.show(paths)
 
     def write(self) -> Path:
@@ -361,50 +335,32 @@ class FaceRecogniser(ipywidgets.VBox):
         table = FacesTable(self._out)
         for picture in self.pictures:
             table.write(picture)
-        changed = sum(len(picture.labels) for picture in self.pictures)
-        self._say(f"Saved {table.path} with {changed} label(s) set by hand.")
+        labels = [label for picture in self.pictures for label in picture.labels.values() if label]
+        self.status.say(f"Saved {table.path} with {len(labels)} label(s) set by hand.")
         return table.path
 
     def _draw(self) -> None:
-        self.results.children = tuple(self._show(picture) for picture in self.pictures)
+        self.results.children = [self._show(picture) for picture in self.pictures]
 
     def _show(self, picture: Picture) -> ipywidgets.Widget:
-        note = ipywidgets.HTML(f"<p>{html.escape(picture.note)}</p>" if picture.note else "")
+        note = Shown()
+        note.say(picture.note)
         if not len(picture.faces):
             return note
-        maps = explain(self.classifier, picture.crops) if self.explain.value else None
-        image = FigureImage(layout={"max_width": "46%"})
-        boxes = picture.faces[:, :4]
-        names = [str(number) for number in range(1, len(boxes) + 1)]
-        image.show(report.draw(report.plot_boxes, picture.image, boxes, names=names), 90)
-        cards = FigureImage(layout={"max_width": "52%"})
+        names = [str(number) for number in range(1, len(picture.faces) + 1)]
         titles = [f"{n}: {answer}" for n, answer in zip(names, picture.answers(), strict=True)]
-        cards.show(
-            report.figure_cards(
-                self.classifier.see(picture.crops), picture.probabilities, titles, maps
-            ),
-            100,
-        )
-        labels = [self._label(picture, number) for number in range(1, len(boxes) + 1)]
-        faces = ipywidgets.HBox([image, cards])
-        return ipywidgets.VBox([note, faces, ipywidgets.HBox(labels, layout=_WRAP)])
+        seen = self.classifier.see(picture.crops)
+        maps = explain(self.classifier, picture.crops) if self.explain.value else None
+        whole, cards = Shown(layout={"max_width": "46%"}), Shown(layout={"max_width": "52%"})
+        whole.show(report.draw(report.plot_boxes, picture.image, picture.faces[:, :4], names=names))
+        cards.show(report.figure_cards(seen, picture.probabilities, titles, maps))
+        labels = _row(self._label(picture, int(number)) for number in names)
+        return ipywidgets.VBox([note, ipywidgets.HBox([whole, cards]), labels])
 
     def _label(self, picture: Picture, number: int) -> ipywidgets.Dropdown:
-        label = ipywidgets.Dropdown(
-            options=[("as recognised", ""), *((name, name) for name in EXPRESSIONS)],
-            value=picture.labels.get(number, ""),
-            description=f"Face {number} shows",
-            style=_WIDE,
-            layout={"width": "16em"},
-        )
-
-        def choose(change) -> None:
-            picture.labels.pop(number, None)
-            if change["new"]:
-                picture.labels[number] = change["new"]
-
-        label.observe(choose, "value")
+        options = [("as recognised", ""), *((name, name) for name in EXPRESSIONS)]
+        label = ipywidgets.Dropdown(options=options, value=picture.labels.get(number, ""))
+        label.description, label.style = f"Face {number} shows", _WIDE
+        label.layout.width = "16em"
+        label.observe(lambda change: picture.labels.update({number: change["new"]}), "value")
         return label
-
-    def _say(self, text: str) -> None:
-        self.status.value = f"<p role='status'>{html.escape(text)}</p>"

@@ -1,5 +1,6 @@
 """The paper's losses and baselines: functions and Module twins; `make_loss` gives one by name."""
 
+# ruff: noqa: F401
 from fer_utils.losses.baselines import (
     arcface_loss,
     effective_number_weights,
@@ -10,13 +11,7 @@ from fer_utils.losses.baselines import (
     update_centers_island,
 )
 from fer_utils.losses.batch import local_reduction, sum_by_class, world_size
-from fer_utils.losses.joint import (
-    DEFAULT_REDUCTION,
-    LOSS_NAMES,
-    REDUCTIONS,
-    JointLoss,
-    make_loss,
-)
+from fer_utils.losses.joint import LOSS_NAMES, REDUCTIONS, JointLoss, make_loss
 from fer_utils.losses.paper import (
     CenterLoss,
     WeightedClusterLoss,
@@ -30,12 +25,3 @@ from fer_utils.losses.paper import (
     weighted_cluster_loss,
     weighted_softmax_loss,
 )
-
-__all__ = [
-    "DEFAULT_REDUCTION", "LOSS_NAMES", "REDUCTIONS", "CenterLoss", "JointLoss",
-    "WeightedClusterLoss", "WeightedSoftmaxLoss", "arcface_loss", "center_loss",
-    "center_separation", "class_weights", "effective_number_weights", "focal_loss", "island_loss",
-    "ldam_loss", "local_reduction", "logit_adjusted_loss", "make_loss", "mean_weight",
-    "sum_by_class", "update_centers", "update_centers_island", "update_centers_wen",
-    "weighted_cluster_loss", "weighted_softmax_loss", "world_size",
-]  # fmt: skip

@@ -6,10 +6,7 @@ shares of votes. A loss of a distribution is its expectation, Σ_c q_c · (loss 
 Reductions of losses l_i, already weighted by W, of m images: "none" l_i; "sum" Σ l_i, as the paper
 prints it; "mean" Σ l_i / m; "weighted_mean" Σ l_i / Σ W_{y_i}, as `torch.nn.CrossEntropyLoss`; or a
 number w, Σ l_i / (m w): with W̄, the mean weight of a training image, this is `make_loss`'s
-"balanced". "weighted_mean" has two faults. A rare image enlarges its own divisor: in a batch of 36
-it counts, against a frequent one, half of what Eq. 6 says on FER+ and 0.74 of it on Table 3. And
-center loss, having no W, is divided by m: beside the softmax term λ counts 1/W̄ times less than
-printed, 10.9 times on Table 3. "balanced" divides both by one constant: Eq. 6 and λ hold.
+"balanced". Only then do both Eq. 6 and λ hold as printed (README.md beside this file says why).
 
 In distributed training a batch is that of all processes: the mean over them of each one's loss,
 along which they step, is the loss of the global batch, and all move their centres alike.

@@ -10,9 +10,6 @@ from fer_utils.losses import baselines, batch, paper
 
 LOSS_NAMES = core.LOSSES
 REDUCTIONS = ("none", "sum", "mean", "weighted_mean", "balanced")
-DEFAULT_REDUCTION = "weighted_mean"
-HARD_LABEL_LOSSES = ("focal", "ldam_drw", "arcface")
-LAMBDAS = {**core.paper.RECIPE["lambda"], "island_softmax": 0.01}  # Sec. 4.3; Cai et al.
 LOSS_OPTIONS = {
     "island_softmax": ("island_weight",),
     "focal": ("focal_gamma",),
@@ -26,10 +23,9 @@ LOSS_OPTIONS = {
 class JointLoss(nn.Module):
     """Softmax term + λ · term with centres (Eq. 3, 5); `make_loss` makes it."""
 
-    def __init__(self, softmax, cluster=None, cluster_weight=1.0, takes_soft_targets=True):
+    def __init__(self, softmax: nn.Module, cluster: nn.Module | None, cluster_weight: float):
         super().__init__()
         self.softmax, self.cluster, self.cluster_weight = softmax, cluster, cluster_weight
-        self.takes_soft_targets = takes_soft_targets
 
     @property
     def weights(self) -> Tensor:
@@ -68,7 +64,7 @@ def make_loss(
     cluster_weight: float | None = None,
     alpha: float = 1.0,
     gamma: float = 1.0,
-    reduction: str = DEFAULT_REDUCTION,
+    reduction: str = "weighted_mean",
     weight_power: float = 1.0,
     center_distance: str = "sum",
     normalize_embedding: bool = False,
@@ -77,7 +73,7 @@ def make_loss(
     seed: int = 0,
     **loss_options: float,
 ) -> JointLoss:
-    """One of `LOSS_NAMES`; README.md beside this file is the table of losses and their parameters.
+    """One of `LOSS_NAMES`; README.md beside this file is the table of losses and parameters.
 
     Args:
         counts: training images per class, (C,).
@@ -85,7 +81,7 @@ def make_loss(
         reduction: of both terms, see `batch`; "balanced" divides both by m · W̄ (`mean_weight`).
         weight_power: p of `class_weights` where the loss has W, in both terms and the update.
         center_distance: of center loss, "sum" over the dimensions or "mean" (`per_dimension`).
-        normalize_embedding, center_init, center_update, seed: see `LossWithCenters`.
+        seed: of centres that start "normal".
         **loss_options: constants of a baseline, by the names in `LOSS_OPTIONS`.
     """
     core.check_choice("loss", name, LOSS_NAMES)
@@ -93,16 +89,20 @@ def make_loss(
     core.check_choice("center_distance", center_distance, ("sum", "mean"))
     for option in loss_options:
         core.check_choice(f"option of loss {name!r}:", option, LOSS_OPTIONS.get(name, ()))
+    if cluster_weight is None:
+        cluster_weight = core.LAMBDAS.get(name, 0.0)
+    batch.require(0 <= cluster_weight < float("inf"), "cluster_weight (λ) ≥ 0", cluster_weight)
     weights = paper.class_weights(counts, weight_power if "weighted" in name else 0)  # or W = 1
     if name == "class_balanced":
         weights = baselines.effective_number_weights(counts, **loss_options)
     if reduction == "balanced":
         reduction = paper.mean_weight(counts, weights)
-    if cluster_weight is None:
-        cluster_weight = LAMBDAS.get(name, 0.0)
-    batch.require(0 <= cluster_weight < float("inf"), "cluster_weight (λ) ≥ 0", cluster_weight)
 
-    cluster, term = None, partial(paper.WeightedSoftmaxLoss, weights, reduction)
+    shape = len(weights), embedding_dim
+    centers = {"reduction": reduction, "center_init": center_init, "center_update": center_update}
+    centers |= {"normalize": normalize_embedding, "gamma": gamma, "seed": seed}
+    term = partial(paper.WeightedSoftmaxLoss, weights, reduction)
+    softmax, cluster = term(), None
     if name == "focal":
         softmax = term(partial(baselines.focal_loss, **loss_options))
     elif name == "arcface":
@@ -112,18 +112,13 @@ def make_loss(
         softmax = term(partial(baselines.logit_adjusted_loss, **loss_options), counts=counts)
     elif name == "ldam_drw":
         softmax = baselines.LDAMLoss(counts, reduction, **loss_options)
-    else:
-        softmax = term()
-    centers = {"reduction": reduction, "center_init": center_init, "center_update": center_update}
-    centers |= {"normalize": normalize_embedding, "gamma": gamma, "seed": seed}
-    shape = len(weights), embedding_dim
-    if name == "weighted_cluster":
+    elif name == "weighted_cluster":
         cluster = paper.WeightedClusterLoss(weights, embedding_dim, alpha, **centers)
     elif name == "island_softmax":
         cluster = baselines.IslandLoss(*shape, **loss_options, **centers)
     elif name.startswith("center_"):
         cluster = paper.CenterLoss(*shape, per_dimension=center_distance == "mean", **centers)
-    loss = JointLoss(softmax, cluster, cluster_weight, name not in HARD_LABEL_LOSSES)
+    loss = JointLoss(softmax, cluster, cluster_weight)
 
     with batch.local_reduction():  # a trial refuses bad constants now, not in the first batch
         loss(torch.zeros(1, len(weights)), torch.zeros(1, embedding_dim), torch.tensor([0]))

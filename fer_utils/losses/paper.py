@@ -178,12 +178,8 @@ class WeightedSoftmaxLoss(nn.Module):
 class LossWithCenters(nn.Module):
     """Centres, where they start and how they move; a subclass sets its `loss` and `rule`.
 
-    `center_init` sets how strong the term starts. "normal" (of `seed`): D_j ≈ 2 (k − 1) d,
-    Eq. 4 some 7,000 times weaker than Eq. 2. "zeros": a full pull to the origin, which can collapse
-    the embedding. "class_means": no term until every class has occurred, then from the means of its
-    features so far. `center_update`: "paper", moved by `update` with learning rate γ; "autograd", a
-    Parameter that follows the full gradient of the reduced loss. `normalize`: term and centres see
-    L2-normalised features, so that no scale matters.
+    README.md beside this file says what `center_init` and `center_update` mean for the training.
+    γ is the learning rate of `update`. `normalize`: term and centres see L2-normalised features.
     """
 
     def __init__(
@@ -202,28 +198,23 @@ class LossWithCenters(nn.Module):
         check_choice("center_init", center_init, ("zeros", "normal", "class_means"))
         check_choice("center_update", center_update, ("paper", "autograd"))
         self.reduction, self.normalize, self.gamma = reduction, normalize, gamma
-        self.starts_with_means = center_init == "class_means"
+        # Its own generator: the choice of a loss must not shift a run's other random numbers.
+        random = torch.Generator().manual_seed(seed)
+        centers = self._scaled(torch.randn(num_classes, embedding_dim, generator=random))
+        if center_init != "normal":
+            centers = torch.zeros_like(centers)
+        seen = torch.zeros(num_classes, 1) if center_init == "class_means" else None
         self.register_buffer("weights", weights)
-        centers = torch.zeros(num_classes, embedding_dim)
-        if center_init == "normal":
-            # Its own generator: the choice of a loss must not shift a run's other random numbers.
-            generator = torch.Generator().manual_seed(seed)
-            centers = self.scaled(torch.randn(num_classes, embedding_dim, generator=generator))
+        self.register_buffer("samples_seen", seen)
         if center_update == "autograd":
             self.centers = nn.Parameter(centers)
         else:
             self.register_buffer("centers", centers)
-        if self.starts_with_means:
-            self.register_buffer("samples_seen", torch.zeros(num_classes, 1))
-
-    def scaled(self, features: Tensor) -> Tensor:
-        """Features as the centres see them."""
-        return F.normalize(at_least_float32(features), dim=1) if self.normalize else features
 
     def forward(self, features: Tensor, targets: Tensor) -> Tensor:
         classes = self._of_classes()
-        loss = self.loss(self.scaled(features), targets, *classes, reduction=self.reduction)
-        return loss * (self.samples_seen >= 1).all() if self.starts_with_means else loss
+        loss = self.loss(self._scaled(features), targets, *classes, reduction=self.reduction)
+        return loss if self.samples_seen is None else loss * (self.samples_seen >= 1).all()
 
     @torch.no_grad()
     def update(self, features: Tensor, targets: Tensor) -> None:
@@ -231,11 +222,11 @@ class LossWithCenters(nn.Module):
 
         They become a new tensor, so that `backward` may still follow.
         """
-        features, trained = self.scaled(features), isinstance(self.centers, nn.Parameter)
+        features, trained = self._scaled(features), isinstance(self.centers, nn.Parameter)
         centers = self.centers
         if not trained:
             centers = self.rule(features, targets, *self._of_classes(), gamma=self.gamma)
-        if self.starts_with_means:
+        if self.samples_seen is not None:
             started = (self.samples_seen >= 1).all()
             sums, samples = _pull(features.to(centers.dtype), targets, torch.zeros_like(centers))
             seen = self.samples_seen + samples  # (C, 1)
@@ -247,6 +238,9 @@ class LossWithCenters(nn.Module):
             self.centers.data = centers.detach()
         else:
             self.centers = centers
+
+    def _scaled(self, features: Tensor) -> Tensor:
+        return F.normalize(at_least_float32(features), dim=1) if self.normalize else features
 
     def _of_classes(self) -> tuple[Tensor, ...]:
         return (self.centers,) if self.weights is None else (self.centers, self.weights)

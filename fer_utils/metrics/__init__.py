@@ -2,7 +2,7 @@
 # ruff: noqa: F401
 
 from fer_utils.metrics.intervals import seed_interval, wilson_interval
-from fer_utils.metrics.paired import compare_paired, describe_verdict, holm, mcnemar, verdict
+from fer_utils.metrics.paired import compare_paired, describe_verdict, holm, verdict
 from fer_utils.metrics.posthoc import (
     TAUS,
     apply_temperature,
@@ -20,7 +20,6 @@ from fer_utils.metrics.scores import (
     check_scores,
     confusion_matrix,
     evaluate,
-    macro_recall,
     per_class,
     recall_per_class,
     reliability,

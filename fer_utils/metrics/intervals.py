@@ -38,19 +38,16 @@ def seed_interval(values) -> dict:
     """What values of (S,) seeds, mostly differences, say of other seeds: Student's t.
 
     Returns:
-        dict: `mean`; `sd`, `low`, `high` and `p_value` (of a mean of 0), NaN with one seed or
-        where a value is NaN; `seeds`; `same_sign`, how many have the sign of the mean.
+        dict: `low`, `high` and `p_value` (of a mean of 0); NaN with one seed or where a value is.
     """
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or len(values) == 0:
         raise InputError(f"expected values of one or more seeds, found shape {values.shape}")
-    mean, n = float(values.mean()), len(values)
-    sd = float(values.std(ddof=1)) if n > 1 else np.nan
-    error = sd / np.sqrt(n)
-    half = float(stdtrit(max(n - 1, 1), 0.975) * error)
-    p_value = 2 * float(stdtr(n - 1, -abs(mean) / error)) if error else float(mean == 0)
-    found = {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half, "p_value": p_value}
-    return found | {"seeds": n, "same_sign": int(np.sum(values * mean > 0))}
+    mean, others = float(values.mean()), len(values) - 1
+    error = float(values.std(ddof=1)) / np.sqrt(others + 1) if others else np.nan
+    half = float(stdtrit(max(others, 1), 0.975) * error)
+    p_value = 2 * float(stdtr(others, -abs(mean) / error)) if error else float(mean == 0)
+    return {"low": mean - half, "high": mean + half, "p_value": p_value}
 
 
 def describe_sample(sample) -> dict:

@@ -2,29 +2,12 @@
 
 import numpy as np
 import pandas as pd
-from scipy.special import bdtr
 
 from fer_utils.core import InputError, check_choice
 from fer_utils.metrics.intervals import describe_sample
-from fer_utils.metrics.scores import MAIN, METRICS, check_labels, check_scores, resampled_scores
+from fer_utils.metrics.scores import MAIN, METRICS, check_scores, resampled_scores
 
 LEVEL = 0.05
-
-
-def mcnemar(targets, a, b) -> dict:
-    """McNemar's exact test: are two runs, of predictions (N,), equally often right?
-
-    Returns:
-        dict: `b` (images that only run a has right), `c` (only run b), two-sided `p_value`.
-
-    >>> mcnemar([0] * 10, [0] * 10, [0] * 4 + [1] * 6)
-    {'b': 6, 'c': 0, 'p_value': 0.03125}
-    """
-    targets = check_labels(targets)
-    right_a, right_b = (check_labels(x, "predictions", len(targets)) == targets for x in (a, b))
-    only_a, only_b = int(np.sum(right_a & ~right_b)), int(np.sum(~right_a & right_b))
-    tail = bdtr(min(only_a, only_b), only_a + only_b, 0.5)
-    return {"b": only_a, "c": only_b, "p_value": float(min(1.0, 2 * tail))}
 
 
 def compare_paired(targets, a, b, metrics=MAIN, balanced=False, **draws) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_softmax
 
-from fer_utils.core import NUM_CLASSES, InputError, check_choice
+from fer_utils.core import NUM_CLASSES, InputError
 from fer_utils.metrics.intervals import describe_sample, draw_weights, find_kinds
 from fer_utils.metrics.scores import check_labels
 
@@ -68,30 +68,25 @@ def operating_curve(log_probabilities, labels, counts, taus=TAUS) -> pd.DataFram
     return pd.DataFrame({"tau": taus, "accuracy": accuracy[:, 0], "macro_recall": recall[:, 0]})
 
 
-def choose_tau(
-    log_probabilities, labels, counts, criterion="accuracy_kept", within=EQUAL, taus=TAUS
-) -> Fitted:
+def choose_tau(log_probabilities, labels, counts, taus=TAUS, within=EQUAL) -> Fitted:
     """The τ of highest macro recall on validation images; of equals the smallest.
 
-    Args:
-        log_probabilities, labels, counts, taus: as `operating_curve`.
-        criterion: "accuracy_kept": among the τ at most `within` (a fraction) less accurate than the
-            first; thousands of images decide, and it is free in accuracy too. "macro_recall": among
-            all, where a few rare images decide.
+    Only τ that are at most `within` (a fraction) less accurate than the first: so thousands of
+    images decide, not a few rare ones, and it is free in accuracy too.
     """
-    check_choice("criterion", criterion, ("accuracy_kept", "macro_recall"))
     curve = operating_curve(log_probabilities, labels, counts, taus)
-    least = curve["accuracy"].iloc[0] - within if criterion == "accuracy_kept" else 0
-    best = curve["macro_recall"].where(curve["accuracy"] >= least, -1).argmax()
+    kept = curve["accuracy"] >= curve["accuracy"].iloc[0] - within
+    best = curve["macro_recall"].where(kept, -1).argmax()
     tau = Fitted(curve["tau"].iloc[best])
     tau.bound = best in (0, len(curve) - 1)
     return tau
 
 
 def curve_at_accuracy(curve: pd.DataFrame, accuracy: float) -> float:
-    """Macro recall of an `operating_curve` where, past its best, it falls to this accuracy.
+    """Macro recall of an `operating_curve` at the last τ that is still so accurate.
 
-    It is linear between its points; an accuracy that it does not reach is read at the nearest end.
+    It is linear between its points. Near its peak accuracy is flat, and the first τ that falls
+    below would be left to chance. An accuracy out of reach is read at the nearest end.
     """
     columns = (curve[[name]].to_numpy() for name in ("accuracy", "macro_recall"))
     return float(_read(*columns, np.array([accuracy]))[0][0])
@@ -149,20 +144,16 @@ def _score(labels, guesses, weights) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read(accuracy, recall, wanted) -> list[np.ndarray]:
-    """Curves (T, R) read where accuracy falls to `wanted` (R,): recall, place in T, accuracy."""
-    wanted, last = np.minimum(wanted, accuracy.max(axis=0)), len(accuracy) - 1
-    points = np.broadcast_to(np.arange(last + 1)[:, None], accuracy.shape)
-    fallen = (points > last - accuracy[::-1].argmax(axis=0)) & (accuracy <= wanted)
-    after = np.where(fallen.any(axis=0), fallen.argmax(axis=0), last)[None]
-
-    def between(curve, step=0.0) -> np.ndarray:
-        low, high = (np.take_along_axis(curve, i, axis=0)[0] for i in (after.clip(1) - 1, after))
-        return low + step * (high - low)
-
-    start, end = between(accuracy), between(accuracy, 1.0)
+    """Recall (R,) of curves (T, R) at the last place as accurate as `wanted`; place; accuracy."""
+    places = np.broadcast_to(np.arange(len(accuracy))[:, None], accuracy.shape)
+    wanted = np.minimum(wanted, accuracy.max(axis=0))
+    right = accuracy >= wanted - 1e-9  # the same hits, summed in another order
+    last = np.where(right, places, 0).max(axis=0)
+    ends = np.stack([last, np.minimum(last + 1, len(accuracy) - 1)])
+    start, end = np.take_along_axis(accuracy, ends, axis=0)
     step = (start - wanted) / np.where(start > end, start - end, 1)
-    step = np.where(fallen.any(axis=0), step, 1.0)
-    return [between(curve, step) for curve in (recall, points, accuracy)]
+    found = (np.take_along_axis(curve, ends, axis=0) for curve in (recall, places, accuracy))
+    return [start + step * (end - start) for start, end in found]
 
 
 def _adjusted(log_probabilities, counts, tau) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 The paper calls its metrics "binary-class", yet its twenty kappas equal (accuracy − 1/8) / (7/8), as
 multi-class kappa does on a balanced test. So kappa and alpha are multi-class here; F1, AUC and
-AUC-PR are means over the classes, each against the rest.
+AUC-PR are means over the classes, each against the rest. All are computed once, for many weightings
+of the images at a time (`weighted_scores`); the tests check them against scikit-learn's.
 """
 
 import numpy as np
@@ -36,34 +37,16 @@ def evaluate(targets, probabilities, absent="exclude", balanced=False) -> dict[s
         dict. `auc_pr` is average precision, which does not interpolate (Davis & Goadrich 2006).
         NaN: AUC with a single true class; kappa, alpha where nothing else is predicted either.
     """
-    import krippendorff  # here: both take a second, and figures need neither
-    from sklearn import metrics as sk
-
     check_choice("absent", absent, ("exclude", "restrict", "raise"))
     targets, probabilities = check_scores(targets, probabilities)
-    present, weights = np.unique(targets), np.ones((len(targets), 1))
-    if absent == "raise" and len(present) < NUM_CLASSES:
-        names = ", ".join(np.delete(EXPRESSIONS, present))
+    missing = np.delete(EXPRESSIONS, np.unique(targets))
+    if absent == "raise" and len(missing):
+        names = ", ".join(missing)
         raise InputError(f"expected images of all classes, found none of {names}; exclude them")
     if absent == "restrict":
         probabilities = restrict_answers(targets, probabilities)
-    guesses = probabilities.argmax(axis=1)
-    share = {"sample_weight": (_balance(targets, weights) if balanced else weights)[:, 0]}
-    macro = share | {"average": "macro", "labels": present, "zero_division": 0.0}
-    each = [(targets == label, probabilities[:, label]) for label in present]
-    scores = dict.fromkeys(MAIN, np.nan)
-    scores["accuracy"] = sk.accuracy_score(targets, guesses, **share)
-    scores["f1"] = sk.f1_score(targets, guesses, **macro)
-    scores["macro_recall"] = sk.recall_score(targets, guesses, **macro)
-    scores["auc_pr"] = np.mean([sk.average_precision_score(*one, **share) for one in each])
-    if len(present) > 1:
-        scores["auc"] = np.mean([sk.roc_auc_score(*one, **share) for one in each])
-    if len(np.union1d(targets, guesses)) > 1:
-        scores["kappa"] = sk.cohen_kappa_score(targets, guesses, **share)
-        scores["alpha"] = krippendorff.alpha([targets, guesses], level_of_measurement="nominal")
-    if balanced:  # krippendorff takes no weights
-        scores |= weighted_scores(targets, probabilities, weights, ["alpha"], balanced)
-    return {name: float(np.squeeze(value)) for name, value in scores.items()}
+    scores = weighted_scores(targets, probabilities, np.ones((len(targets), 1)), MAIN, balanced)
+    return {name: float(values[0]) for name, values in scores.items()}
 
 
 def restrict_answers(targets, probabilities) -> np.ndarray:
@@ -85,11 +68,6 @@ def recall_per_class(confusion) -> np.ndarray:
     return _ratio(np.diagonal(confusion), np.sum(confusion, axis=1))
 
 
-def macro_recall(confusion) -> float:
-    """Mean recall of the classes that have images."""
-    return float(np.nanmean(recall_per_class(confusion)))
-
-
 def per_class(targets, probabilities) -> pd.DataFrame:
     """Every class against the rest.
 
@@ -101,13 +79,14 @@ def per_class(targets, probabilities) -> pd.DataFrame:
     targets, probabilities = check_scores(targets, probabilities)
     confusion = confusion_matrix(targets, probabilities.argmax(axis=1))
     hits, support, predicted = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    table = pd.DataFrame({"support": support, "predicted": predicted}, index=list(EXPRESSIONS))
-    table["precision"], table["recall"] = _ratio(hits, predicted), hits / support.clip(1)
+    index = pd.Index(EXPRESSIONS, name="expression")
+    table = pd.DataFrame({"support": support, "predicted": predicted}, index)
+    table["precision"], table["recall"] = _ratio(hits, predicted), _ratio(hits, support)
     table["low"], table["high"] = wilson_interval(hits, support)
     table["f1"] = _ratio(2 * hits, support + predicted)
     table[["auc", "auc_pr"]] = _areas(targets, probabilities, np.ones((len(targets), 1)))[..., 0].T
     table.loc[support == 0, "precision":] = np.nan
-    return table.rename_axis("expression")
+    return table
 
 
 def reliability(targets, probabilities, bins=BINS) -> pd.DataFrame:
@@ -152,9 +131,8 @@ def bootstrap(targets, probabilities, metrics=MAIN, balanced=False, **draws) -> 
         DataFrame indexed by metric: `value`, `low`, `high`; NaN where undefined.
     """
     rows = {}
-    for name, values in resampled_scores(
-        targets, probabilities, metrics, balanced, **draws
-    ).items():
+    scores = resampled_scores(targets, probabilities, metrics, balanced, **draws)
+    for name, values in scores.items():
         mean = values.mean(axis=0)
         rows[name] = {"value": mean[0]} | describe_sample(mean[1:])
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
@@ -228,6 +206,7 @@ def check_scores(targets, probabilities, seeds=False) -> tuple[np.ndarray, np.nd
 
 
 def check_labels(labels, what="targets", images=None) -> np.ndarray:
+    """Labels 0–7 as int64 (N,); `images`, the N that is expected."""
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) == 0:
         found = f"{labels.dtype} of shape {labels.shape}"

@@ -92,24 +92,28 @@ def verify(similarities, same, folds=10) -> dict[str, float | int]:
         tested = place == fold
         threshold = _best_threshold(similarities[~tested], same[~tested])
         accuracies.append(np.mean((similarities >= threshold) == same, where=tested))
-    scores = {"accuracy": np.mean(accuracies), "auc": np.trapezoid(tar, far)}
-    scores["standard_error"] = np.std(accuracies, ddof=1) / np.sqrt(folds)
     excess = far - (1 - tar)  # rises from −1 to 1; the error rates are equal where it is 0
     after = (excess >= 0).argmax() + np.array([-1, 0])
-    scores["eer"] = np.interp(0, excess[after], far[after])
-    for rate in (rate for rate in FALSE_ACCEPT_RATES if (~same).sum() * rate >= 1):
-        scores[f"tar_at_far_{rate}"] = tar[far <= rate].max()
-    scores["threshold"] = _best_threshold(similarities, same)
+    scores = {
+        "accuracy": np.mean(accuracies),
+        "auc": np.trapezoid(tar, far),
+        "standard_error": np.std(accuracies, ddof=1) / np.sqrt(folds),
+        "eer": np.interp(0, excess[after], far[after]),
+        "threshold": _best_threshold(similarities, same),
+    }
+    for rate in FALSE_ACCEPT_RATES:
+        if (~same).sum() * rate >= 1:
+            scores[f"tar_at_far_{rate}"] = tar[far <= rate].max()
     return {name: float(value) for name, value in scores.items()} | {"pairs": len(same)}
 
 
 def _best_threshold(similarities, same) -> float:
     """Where most answers are right, midway between two similarities; of equals the lowest."""
-    far, tar, thresholds = roc_curve(similarities, same)
-    right = np.rint(tar * np.sum(same)) - np.rint(far * np.sum(~same))  # whole: equals are equal
-    best = len(right) - 1 - right[::-1].argmax()
-    thresholds[0] = np.nextafter(thresholds[1], np.inf)
-    high, low = np.append(thresholds, thresholds[-1])[[best, best + 1]]
+    levels, place = np.unique(similarities, return_inverse=True)
+    gains = np.bincount(place, np.where(same, -1, 1))  # in right answers, once above a level
+    best = np.append(0, gains.cumsum()).argmax()
+    edges = np.concatenate([levels[:1], levels, [np.nextafter(levels[-1], np.inf)]])
+    low, high = edges[best : best + 2]
     between = low + (high - low) / 2
     return float(between if between > low else high)
 

@@ -11,8 +11,8 @@ from fer_utils.models.backbones import (
     small_resnet,
     small_se_resnet,
 )
-from fer_utils.models.export import EXPORT_FORMATS, export, load_network, read_metadata, write_onnx
-from fer_utils.models.fernet import FERNet, describe, freeze_stages, unfolded
+from fer_utils.models.export import EXPORT_FORMATS, export, load_network, write_onnx
+from fer_utils.models.fernet import FERNet, describe, freeze_stages
 from fer_utils.models.weights import (
     load_pretrained,
     load_weights,

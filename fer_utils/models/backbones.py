@@ -14,8 +14,7 @@ from torchvision import models as zoo
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from torchvision.ops import SqueezeExcitation
 
-from fer_utils.core import InputError, check_choice
-from fer_utils.models.pickles import one_line
+from fer_utils.core import InputError, check_choice, one_line
 
 # What images arrive as, and what networks expect unless their weights say otherwise (Sec. 4.3).
 IMAGENET_INPUT = {"range": 1, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -187,7 +186,7 @@ class SmallResNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         grey = (self.input(images) * self.grey_scale).sum(1, keepdim=True)  # (N, 1, H, W)
         grey = grey - grey.mean(dim=(2, 3), keepdim=True)
-        deviation = grey.square().mean(dim=(2, 3), keepdim=True).sqrt()
+        deviation = grey.square().mean(dim=(2, 3), keepdim=True).clamp(min=1e-12).sqrt()
         folded = F.pixel_unshuffle(grey / (deviation + _FAINT), 2).contiguous(
             memory_format=torch.channels_last
         )

@@ -10,7 +10,6 @@ import torch
 from fer_utils.core import EXPRESSIONS, InputError, Run, atomic_write, check_choice
 from fer_utils.models.backbones import IMAGENET_INPUT, build_backbone
 from fer_utils.models.fernet import FERNet
-from fer_utils.models.pickles import one_line
 from fer_utils.models.weights import load_weights, save_weights
 
 EXPORT_FORMATS = ("safetensors", "onnx")
@@ -36,9 +35,7 @@ def export(run: Run, format: str = "safetensors", folder: Path | str | None = No
             return write_onnx(network, run.params.image_size, path, entries)
         return save_weights(network, path, entries)
     except OSError as error:
-        raise InputError(
-            f"expected a folder to be written to, found {path.parent}: {error}"
-        ) from None
+        raise InputError(f"expected to write to {path.parent}, found {error}") from None
 
 
 def load_network(run: Run) -> FERNet:
@@ -57,15 +54,8 @@ def write_onnx(network: FERNet, size: int, path: Path, entries: dict[str, str]) 
     `entries` are kept in the file's metadata.
     """
     images = torch.randn(5, 3, size, size, generator=torch.Generator().manual_seed(0))
-    program = torch.onnx.export(
-        network,
-        (images,),
-        dynamo=True,
-        verbose=False,
-        input_names=["images"],
-        output_names=OUTPUTS,
-        dynamic_shapes=({0: "batch"},),
-    )
+    named = {"input_names": ["images"], "output_names": OUTPUTS, "dynamic_shapes": ({0: "batch"},)}
+    program = torch.onnx.export(network, (images,), dynamo=True, verbose=False, **named)
     model = program.model_proto
     for part in (model.graph, *model.graph.node):
         part.ClearField("metadata_props")  # stack traces, with paths of this machine
@@ -82,16 +72,6 @@ def write_onnx(network: FERNet, size: int, path: Path, entries: dict[str, str]) 
                         "apart: not written; try other versions of torch and onnxscript"
                     )
     return path
-
-
-def read_metadata(path: Path | str) -> dict:
-    """What `export` wrote into an ONNX file besides the network."""
-    try:
-        entries = onnx.load(path, load_external_data=False).metadata_props
-        return json.loads({entry.key: entry.value for entry in entries}[METADATA])
-    except Exception as error:  # a stranger's bytes
-        what = f"{path} ({one_line(error)})"
-        raise InputError(f"expected an ONNX file written by export, found {what}") from None
 
 
 def _head(run: Run) -> dict:

@@ -3,16 +3,12 @@
 Stages are numbered as in Table 2: 1 is the first convolution, the others are residual stages.
 """
 
-import contextlib
 from collections import OrderedDict
-from collections.abc import Iterator
 from functools import partial
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from fer_utils.core import OWN_ARCHITECTURES, InputError, check_choice
 from fer_utils.models.backbones import Stage, build_backbone
@@ -92,8 +88,8 @@ class CosineClassifier(nn.Linear):
 def freeze_stages(model: FERNet, n: int = 3) -> FERNet:
     """Freeze stages 1…n: weights, batch-norm statistics and autograd graph; unfreeze the others.
 
-    Nothing is recorded for the backward pass before the first stage that is trained. A frozen batch
-    norm is folded into its convolution. The paper freezes 3 stages of 5.
+    Nothing is recorded for the backward pass before the first stage that is trained. The paper
+    freezes 3 stages of 5.
     """
     stages = model.stages()
     if not isinstance(n, int) or not 0 <= n <= len(stages):
@@ -102,61 +98,10 @@ def freeze_stages(model: FERNet, n: int = 3) -> FERNet:
             f"{model.backbone.architecture} has; found {n!r}"
         )
     model.frozen_stages = n
-    _unfold(model)
     for number, stage in enumerate(stages, start=1):
         for parameter in stage.parameters():
             parameter.requires_grad_(number > n)
-        if number <= n:
-            _fold(stage.blocks)
     return model.train(model.training)
-
-
-def _fold(blocks: list[nn.Module]) -> None:
-    """Let each convolution do the work of the batch norm after it: one pass, not two."""
-    for convolution, norm in _pairs(blocks):
-        convolution.forward = partial(_forward_both, convolution, norm)
-        norm.forward = partial(_forward_live, norm)
-
-
-def _unfold(module: nn.Module) -> None:
-    for part in module.modules():
-        part.__dict__.pop("forward", None)
-
-
-@contextlib.contextmanager
-def unfolded(model: FERNet) -> Iterator[None]:
-    """Within the block every part does its own work: to look at what comes between them."""
-    _unfold(model)
-    try:
-        yield
-    finally:
-        for stage in model.stages()[: model.frozen_stages]:
-            _fold(stage.blocks)
-
-
-def _forward_both(convolution: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
-    """The folded weights are made anew at every step, so they are never out of date."""
-    if norm.training:
-        return nn.Conv2d.forward(convolution, x)
-    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-    bias = norm.bias - norm.running_mean * scale
-    weight, c = convolution.weight * scale[:, None, None, None], convolution
-    return F.conv2d(x, weight, bias, c.stride, c.padding, c.dilation, c.groups)
-
-
-def _forward_live(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
-    return nn.BatchNorm2d.forward(norm, x) if norm.training else x
-
-
-def _pairs(blocks: list[nn.Module]) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Each convolution without bias, and the batch norm that alone sees its output."""
-    rows = [blocks]  # of modules that run one after the other
-    for part in (part for block in blocks for part in block.modules()):
-        if isinstance(part, (nn.Sequential, BasicBlock, Bottleneck)):
-            rows.append(list(part.children()))
-    for first, second in (pair for row in rows for pair in pairwise(row)):
-        if type(first) is nn.Conv2d and first.bias is None and type(second) is nn.BatchNorm2d:
-            yield first, second
 
 
 @torch.no_grad()
@@ -171,11 +116,18 @@ def describe(model: FERNet, image_size: int) -> dict:
     pooled = f"{model.backbone.pooling}, fully connected"
     stages["embedding"] = Stage([model.embedding], pooled)
     stages["output"] = Stage([model.output], "fully connected, softmax")
-    found, training = {}, model.training
-    hooks = [
-        stage.blocks[-1].register_forward_hook(lambda part, _, out: found.update({part: out}))
-        for stage in stages.values()
-    ]
+    rows, hooks = [], []
+    for name, stage in stages.items():
+        row = {
+            "name": name,
+            "modules": stage.words,
+            "repeat": stage.repeat,
+            "parameters": sum(parameter.numel() for parameter in stage.parameters()),
+            "frozen": not any(parameter.requires_grad for parameter in stage.parameters()),
+        }
+        rows.append(row)
+        hooks.append(stage.blocks[-1].register_forward_hook(partial(_note_output, row)))
+    training = model.training
     model.eval()(next(model.parameters()).new_zeros(1, 3, image_size, image_size))
     model.train(training)
     for hook in hooks:
@@ -190,15 +142,9 @@ def describe(model: FERNet, image_size: int) -> dict:
         "frozen_stages": model.frozen_stages,
         "embedding_dim": model.embedding_dim,
         "num_classes": model.num_classes,
-        "stages": [
-            {
-                "name": name,
-                "modules": stage.words,
-                "repeat": stage.repeat,
-                "output": list(found[stage.blocks[-1]].shape[1:]),
-                "parameters": sum(parameter.numel() for parameter in stage.parameters()),
-                "frozen": not any(parameter.requires_grad for parameter in stage.parameters()),
-            }
-            for name, stage in stages.items()
-        ],
+        "stages": rows,
     }
+
+
+def _note_output(row: dict, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+    row["output"] = list(output.shape[1:])

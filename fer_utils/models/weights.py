@@ -4,31 +4,33 @@ Nothing in a file is ever run. What a format says about names, layout, channel o
 stands here.
 """
 
+import _codecs
+import collections
 import copy
 import json
-import os
+import pickle
 import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy._core import multiarray
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision import models as zoo
 
-from fer_utils.core import InputError, atomic_write, check_choice
+from fer_utils.core import InputError, atomic_write, check_choice, one_line
 from fer_utils.models import backbones
 from fer_utils.models.backbones import IMAGENET_INPUT, TORCHVISION_LAYOUT, VGGFACE2_LAYOUT
 from fer_utils.models.fernet import FERNet
-from fer_utils.models.pickles import one_line, read_pickle
 
 OWN_FORMAT = "fer_utils"
 VGGFACE2_INPUT = {"range": 255, "mean": [131.0912, 103.8827, 91.4953], "std": [1.0, 1.0, 1.0]}
 VGGFACE2_PEOPLE = 8631
-Location = str | os.PathLike
 
 _LEGACY_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # what torch.save wrote first before 1.6
 _BLAMED = re.compile(r"GLOBAL \S+|WeightsUnpickler error: .*")
@@ -63,7 +65,7 @@ def weights_header(backbone: nn.Module) -> dict[str, str]:
     }
 
 
-def save_weights(model: FERNet, path: Location, metadata: dict[str, str] | None = None) -> Path:
+def save_weights(model: FERNet, path: Path | str, metadata: dict[str, str] | None = None) -> Path:
     """Write a whole model (`backbone.*`, `embedding.*`, `output.*`) as safetensors.
 
     `metadata`, a run's epoch and score for one, joins `weights_header` in the file's header.
@@ -75,7 +77,7 @@ def save_weights(model: FERNet, path: Location, metadata: dict[str, str] | None 
     return Path(path)
 
 
-def load_weights(model: FERNet, path: Location) -> dict[str, str]:
+def load_weights(model: FERNet, path: Path | str) -> dict[str, str]:
     """Load a whole model from a file of `save_weights`, or nothing; returns the file's header."""
     file = _read(path)
     if file.kind != OWN_FORMAT:
@@ -84,9 +86,7 @@ def load_weights(model: FERNet, path: Location) -> dict[str, str]:
     return file.header
 
 
-def load_pretrained(
-    backbone: nn.Module, source: Location, input_convention: str = "native"
-) -> dict:
+def load_pretrained(backbone: nn.Module, source: Path | str, input_convention="native") -> dict:
     """Load pre-trained weights into a backbone, all or none; a file's content tells its kind.
 
     Args:
@@ -108,8 +108,8 @@ def load_pretrained(
     check_choice("input_convention", input_convention, ("native", "paper"))
     report = {"format": "none", "matched": 0, "dropped": [], "native_input": None}
     if source != "none":
-        read = _fetch_imagenet(backbone) if source == "imagenet" else _read(source)
-        file, dropped = _rename(read, backbone, source)
+        file = _fetch_imagenet(backbone) if source == "imagenet" else _read(source)
+        file, dropped = _rename(file, backbone, source)
         native = file.convention or IMAGENET_INPUT
         _fill(backbone, file, native if input_convention == "native" else IMAGENET_INPUT, source)
         report = {"format": file.kind, "matched": len(file.tensors), "dropped": dropped}
@@ -118,7 +118,7 @@ def load_pretrained(
     return {"source": str(source), **report, **used}
 
 
-def se_from_resnet(source: Location, target: Location, architecture: str = "se_resnet50") -> Path:
+def se_from_resnet(source: Path | str, target: Path | str, architecture="se_resnet50") -> Path:
     """Write weights of an SE-ResNet that computes what a pre-trained ResNet computes.
 
     Every gate begins at sigmoid(0) = 1/2 and the batch norm before it is doubled, so the product is
@@ -143,7 +143,7 @@ def se_from_resnet(source: Location, target: Location, architecture: str = "se_r
     return save_weights(gated, target, {"grafted_from": plain.backbone.architecture})
 
 
-def _read(path: Location) -> _File:
+def _read(path: Path | str) -> _File:
     """A file of weights, tensors by its own names; its kind is found by its first bytes."""
     if not Path(path).is_file():
         raise InputError(f"expected a file of weights, found none at {path}")
@@ -167,7 +167,7 @@ def _read(path: Location) -> _File:
         ) from None
 
 
-def _read_safetensors(path: Location) -> _File:
+def _read_safetensors(path: Path | str) -> _File:
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         header = file.metadata() or {}
@@ -183,11 +183,9 @@ def _read_safetensors(path: Location) -> _File:
     return _File("safetensors", tensors, header, layout, convention)
 
 
-def _read_torch(path: Location) -> _File:
-    with (
-        warnings.catch_warnings(action="ignore"),
-        open(path, "rb") as file,
-    ):  # its name says nothing
+def _read_torch(path: Path | str) -> _File:
+    # As an open file, whose name says nothing.
+    with warnings.catch_warnings(action="ignore"), open(path, "rb") as file:
         content = torch.load(file, weights_only=True, map_location="cpu")
     tensors = _by_name(content)
     if "pytorch-lightning_version" not in content:
@@ -241,7 +239,7 @@ def _fetch_imagenet(backbone: nn.Module) -> _File:
     return _File("torchvision", tensors, {}, TORCHVISION_LAYOUT, convention)
 
 
-def _rename(file: _File, backbone: nn.Module, source: Location) -> tuple[_File, list[str]]:
+def _rename(file: _File, backbone: nn.Module, source: Path | str) -> tuple[_File, list[str]]:
     """The file with tensors by the backbone's names and in RGB, and the names left out."""
     inside = "network." if file.kind == "lightning" else ""  # beside it are loss and averages
     names = {n: _WRAPPERS.sub("", n, count=1) for n in file.tensors if n.startswith(inside)}
@@ -289,7 +287,7 @@ def _own_name(name: str, kind: str) -> str:
     return name.replace("conv1_7x7_s2_bn.", "bn1.").replace("conv1_7x7_s2.", "conv1.")
 
 
-def _fill(module: nn.Module, file: _File, convention: dict, source: Location) -> None:
+def _fill(module: nn.Module, file: _File, convention: dict, source: Path | str) -> None:
     """Load what is the module's, all of it, and finite; else raise `InputError`."""
     backbone = getattr(module, "backbone", module)
     own = {name: t for name, t in module.state_dict().items() if name.endswith(_INPUT)}
@@ -309,3 +307,47 @@ def _fill(module: nn.Module, file: _File, convention: dict, source: Location) ->
     backbone.input.set(convention)
     if backbone.layout:
         backbone.layout |= file.layout
+
+
+def _frombuffer(data: bytes, dtype: np.dtype, shape: tuple, order: str) -> np.ndarray:
+    """As NumPy's of the same name, which is a function that a file could change."""
+    return np.frombuffer(data, dtype).reshape(shape, order=order)
+
+
+# Every name that a pickle may call.
+_ALLOWED = {
+    ("_codecs", "encode"): _codecs.encode,
+    ("collections", "OrderedDict"): collections.OrderedDict,
+    ("numpy", "dtype"): np.dtype,
+    ("numpy", "ndarray"): np.ndarray,
+}
+for _core in ("numpy.core", "numpy._core"):  # before and since NumPy 2
+    _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = multiarray._reconstruct
+    _ALLOWED[f"{_core}.multiarray", "scalar"] = multiarray.scalar
+    _ALLOWED[f"{_core}.numeric", "_frombuffer"] = _frombuffer
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str):
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"the global '{module}.{name}'")
+        return _ALLOWED[module, name]
+
+
+def read_pickle(path: Path | str) -> object:
+    """Content of a pickle of containers, numbers, strings and NumPy arrays, which become tensors.
+
+    Strings of Python 2 are read as Latin-1. Raises an exception of some kind for a file that is
+    damaged, or asks for anything else: nothing of that has run then.
+    """
+    with open(path, "rb") as file:
+        return _to_tensors(_ArrayUnpickler(file, encoding="latin1").load())
+
+
+def _to_tensors(content: object) -> object:
+    if isinstance(content, dict):
+        return {key: _to_tensors(value) for key, value in content.items()}
+    if not isinstance(content, (np.ndarray, np.generic)):
+        return content
+    array = np.asarray(content)
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))

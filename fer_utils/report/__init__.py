@@ -5,17 +5,14 @@ A `plot_…` takes data and an Axes and returns the Axes, a `figure_…` lays ou
 
 # ruff: noqa: F401, I001
 from fer_utils.report.cases import Case, join_runs, panels, read_cases
-from fer_utils.report.data_figures import figure_class_counts, figure_identities, figure_samples
-from fer_utils.report.data_figures import plot_class_counts, plot_duplicates, plot_votes
-from fer_utils.report.model_card import model_card, write_model_card
-from fer_utils.report.page import StudyPage, to_markdown
-from fer_utils.report.picture_figures import figure_cards, figure_gallery, figure_overlays
-from fer_utils.report.picture_figures import overlay, plot_boxes, plot_expressions
-from fer_utils.report.picture_figures import plot_picture, plot_probabilities
+from fer_utils.report.charts import figure_class_counts, figure_confusions, figure_training
+from fer_utils.report.charts import plot_class_counts, plot_confusion, plot_duplicates
+from fer_utils.report.charts import plot_reliability, plot_roc, plot_votes
+from fer_utils.report.page import StudyPage, read_verdict, to_markdown, write_model_card
+from fer_utils.report.pictures import figure_cards, figure_gallery, figure_identities
+from fer_utils.report.pictures import figure_overlays, figure_samples, overlay, plot_boxes
+from fer_utils.report.pictures import plot_expressions, plot_picture, plot_probabilities
 from fer_utils.report.playground_figures import figure_playground, plot_embedding
-from fer_utils.report.run_figures import figure_class_curves, figure_confusions, figure_training
-from fer_utils.report.run_figures import plot_confusion, plot_distances, plot_plane
-from fer_utils.report.run_figures import plot_reliability, plot_roc
 from fer_utils.report.study_figures import EMBEDDING, LEARNING, at_chance, figure_architecture
 from fer_utils.report.study_figures import figure_curves
 from fer_utils.report.study_figures import figure_tradeoff, plot_differences, plot_tradeoff

@@ -10,7 +10,8 @@ from fer_utils.core import EXPRESSIONS, LABELS, LOG_PROBABILITIES, RARE, InputEr
 
 NAMES = paper.LOSSES | paper.BASELINES
 KEYS = ("run", "variant")
-EARLIER = {"weight_power": 1.0, "protocol": "official", "folds": 1}  # of results without them
+# Columns that results of earlier versions lack.
+EARLIER = {"weight_power": 1.0, "protocol": "official", "folds": 1, "diverged_in": np.nan}
 SHOWN = ("accuracy", "macro_recall", "recall_disgust", "recall_contempt")
 
 
@@ -27,8 +28,9 @@ class Case:
     images: pd.DataFrame = field(repr=False)  # image, label, group (of duplicates); N rows
     log_p: np.ndarray = field(repr=False)  # (S, N, 8)
     counts: np.ndarray = field(repr=False)  # (N, 8) training images of the image's network
+    scored_by: np.ndarray = field(repr=False)  # (S, N) names of runs
     taus: dict = field(repr=False)  # run → τ of its own validation images; empty without any
-    by_image: dict = field(repr=False)  # "tau", "temperature" of validation, (S, N, 1) each
+    temperatures: dict = field(repr=False)  # likewise
 
     @property
     def second(self) -> str:
@@ -51,7 +53,15 @@ class Case:
 
     def adjusted(self) -> np.ndarray:
         """`log_p` after logit adjustment, each run with its own τ."""
-        return metrics.logit_adjust(self.log_p, self.counts, self.by_image["tau"])
+        return metrics.logit_adjust(self.log_p, self.counts, self._of_runs(self.taus))
+
+    def cooled(self) -> np.ndarray:
+        """`log_p`, not normalised, each run at its own temperature."""
+        return self.log_p / self._of_runs(self.temperatures)
+
+    def _of_runs(self, values: dict) -> np.ndarray:
+        names, places = np.unique(self.scored_by, return_inverse=True)
+        return np.array([values[name] for name in names])[places.reshape(*self.scored_by.shape, 1)]
 
     def score(self, log_p=None, chosen=SHOWN, **options) -> pd.DataFrame:
         """`metrics.bootstrap` of `log_p` (default its own), duplicates drawn together.
@@ -63,16 +73,14 @@ class Case:
         found = metrics.bootstrap(labels, p, chosen, groups=groups, **options)
         rare = np.isin(labels, [LABELS[name] for name in RARE])
         if rare.any():
-            part = labels[rare], p[:, rare], ("macro_recall",)
-            found.loc["rare_recall"] = metrics.bootstrap(
-                *part, groups=groups[rare], **options
-            ).iloc[0]
+            part, options["groups"] = (labels[rare], p[:, rare]), groups[rare]
+            found.loc["rare_recall"] = metrics.bootstrap(*part, ["macro_recall"], **options).iloc[0]
         return found
 
     def compare(self, other: "Case", chosen=SHOWN) -> pd.DataFrame:
         """`metrics.compare_paired` of this less the other, over the seeds of both."""
         pairs = (other, self), (self, other)
-        both = [_probabilities(a.log_p[np.isin(a.seeds, b.seeds)]) for a, b in pairs]
+        both = (_probabilities(a.log_p[np.isin(a.seeds, b.seeds)]) for a, b in pairs)
         return metrics.compare_paired(self.labels, *both, chosen, groups=self.images["group"])
 
 
@@ -82,6 +90,12 @@ def _probabilities(log_p: np.ndarray) -> np.ndarray:
 
 def _log_p(rows: pd.DataFrame) -> np.ndarray:
     return rows[list(LOG_PROBABILITIES)].to_numpy(np.float64)
+
+
+def panels(cases: list[Case]) -> dict[str, list[Case]]:
+    """The cases by panel."""
+    names = dict.fromkeys(case.panel for case in cases)
+    return {name: [case for case in cases if case.panel == name] for name in names}
 
 
 def join_runs(sets: list):
@@ -106,7 +120,7 @@ def read_cases(results) -> list[Case]:
         InputError: where the cases of a panel were scored on other images.
     """
     runs = results.runs.assign(**{key: results.runs.get(key, EARLIER[key]) for key in EARLIER})
-    runs = runs[runs["diverged_in"] != 1] if "diverged_in" in runs else runs
+    runs = runs[runs["diverged_in"] != 1]
     keys = ["model"] if "model" in runs else ["setting", "variant"]
     predictions = results.predictions.merge(runs[["run", "seed", "evaluation"]], on="run")
     cases = []
@@ -129,30 +143,35 @@ def read_cases(results) -> list[Case]:
 
 def _case(runs: pd.DataFrame, rows: pd.DataFrame, counts: pd.DataFrame) -> Case:
     first, seeds = runs.iloc[0], runs["seed"].nunique()
-    if "model" in runs:
-        start = "pre-trained" if first["pretrained"] else "from scratch"
-        panel, model = f"{first['architecture']}, {start}", first["model"]
-        name = NAMES[first["loss"]]
-    else:
-        panel, model = first["setting"].replace("_", ", "), None
-        name = NAMES.get(first["variant"], first["variant"].replace("_", " "))
     scored = rows[rows["split"] == rows["evaluation"]].sort_values(["seed", "image"])
     held = rows[(rows["split"] == "validation") & (rows["evaluation"] != "validation")]
     trained_on = {run["run"]: _counts(counts, run) for run in runs.to_dict("records")}
     taus, temperatures = {}, {}
-    for run, own in held.groupby("run"):
+    for run, own in held.groupby("run") if set(held["run"]) == set(trained_on) else ():
         log_p, labels = _log_p(own), own["label"].to_numpy()
         taus[run] = metrics.choose_tau(log_p, labels, trained_on[run])
         temperatures[run] = metrics.fit_temperature(log_p, labels)
-    by_image = {
-        name: scored["run"].map(values).to_numpy(float).reshape(seeds, -1, 1)
-        for name, values in (("tau", taus), ("temperature", temperatures))
-    }
+    if "model" in first:
+        start = "pre-trained" if first["pretrained"] else "from scratch"
+        panel, name = f"{first['architecture']}, {start}", NAMES[first["loss"]]
+    else:
+        panel, variant = first["setting"].replace("_", ", "), first["variant"]
+        name = NAMES.get(variant, variant.replace("_", " "))
     images = scored.iloc[: len(scored) // seeds].reset_index(drop=True)
-    seen = np.stack(images["run"].map(trained_on).to_list())
-    own = panel, name, first["loss"], first["weight_power"], model, runs
-    log_p = _log_p(scored).reshape(seeds, -1, len(EXPRESSIONS))
-    return Case(*own, images[["image", "label", "group"]], log_p, seen, taus, by_image)
+    return Case(
+        panel=panel,
+        name=name,
+        loss=first["loss"],
+        power=first["weight_power"],
+        model=first.get("model"),
+        runs=runs,
+        images=images[["image", "label", "group"]],
+        log_p=_log_p(scored).reshape(seeds, -1, len(EXPRESSIONS)),
+        counts=np.stack(images["run"].map(trained_on).to_list()),
+        scored_by=scored["run"].to_numpy(str).reshape(seeds, -1),
+        taus=taus,
+        temperatures=temperatures,
+    )
 
 
 def _counts(counts: pd.DataFrame, run: dict) -> np.ndarray:
@@ -161,9 +180,3 @@ def _counts(counts: pd.DataFrame, run: dict) -> np.ndarray:
     for name in [name for name in ("setting", "fold", "run") if name in own and name in run]:
         own = own[own[name].fillna("") == run[name]]
     return own.set_index("expression")["images"].reindex(EXPRESSIONS, fill_value=0).to_numpy()
-
-
-def panels(cases: list[Case]) -> dict[str, list[Case]]:
-    """The cases by panel."""
-    names = dict.fromkeys(case.panel for case in cases)
-    return {name: [case for case in cases if case.panel == name] for name in names}

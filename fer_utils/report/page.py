@@ -1,16 +1,20 @@
-"""A study's page, `figures/<study>/README.md`, gathered as its tables and figures are made."""
+"""Pages in Markdown: a study's, `figures/<study>/README.md`, and a run's model card."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fer_utils.core import atomic_write
+from fer_utils import datasets, metrics
+from fer_utils.core import EXPRESSIONS, Run, atomic_write, paper
 from fer_utils.report import style
+from fer_utils.report.cases import NAMES
 
+FEW = 50  # images of a class: with 50, a recall of a half is known to ± 13 points
 MINUS = "\N{MINUS SIGN}"
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -42,6 +46,13 @@ def to_markdown(table: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def _write(path: Path, template: str, **values) -> Path:
+    with atomic_write(path) as temporary:
+        text = TEMPLATES.get_template(template).render(**values)
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
 @dataclass(frozen=True)
 class Part:
     """A table or figure, as the page and a notebook show it."""
@@ -50,7 +61,7 @@ class Part:
     caption: str
     table: str = ""  # Markdown
     picture: Path | None = None
-    folded: bool = False  # the page shows the title alone until it is clicked
+    folded: bool = True  # the page shows the title alone until it is clicked
 
     def _ipython_display_(self) -> None:
         from IPython.display import Image, Markdown, display  # here: nothing else needs it
@@ -74,12 +85,12 @@ class StudyPage:
         """Begin a section: what is added from here on stands in it."""
         self.sections[heading] = []
 
-    def add_figure(self, name: str, figure: Figure, title: str, caption: str = "") -> Part:
+    def add_figure(self, name, figure: Figure, title, caption="", folded=True, dpi=style.DPI):
         """Write a figure and return it as a notebook shows it."""
         self.figures.append(figure)
         name = re.sub(r"\W+", "_", name.strip())
-        (picture,) = style.save_figure(figure, self.folder / name, ["png"])
-        return self._add(Part(title, caption, picture=picture))
+        picture = style.save_figure(figure, self.folder / f"{name}.png", dpi)
+        return self._add(Part(title, caption, picture=picture, folded=folded))
 
     def add_table(self, name, table, title, caption="", numbers=None, folded=True) -> Part:
         """Write a table's `numbers` (default: as printed) as CSV; return what a notebook shows."""
@@ -96,9 +107,63 @@ class StudyPage:
     def write(self) -> Path:
         """Write the page of all that was added, in order, and `figures.pdf` for print."""
         style.save_pages(self.figures, self.folder / "figures.pdf")
-        path = self.folder / "README.md"
-        with atomic_write(path) as temporary:
-            temporary.write_text(
-                TEMPLATES.get_template("study.md.j2").render(page=self), encoding="utf-8"
-            )
-        return path
+        return _write(self.folder / "README.md", "study.md.j2", page=self)
+
+
+def read_verdict(folder: Path) -> str:
+    """The sentence under the title of a `StudyPage` that was written."""
+    return (folder / "README.md").read_text(encoding="utf-8").split("\n\n")[1]
+
+
+def write_model_card(run: Run) -> Path:
+    """Write `export/MODEL_CARD.md` of a finished run; every number is from the run's own files."""
+    measured, params = run.read_json("metrics.json"), run.params
+    manifest = datasets.read_manifest(run.require("manifest.parquet"))
+    people, drawn = params.target == "subject", params.dataset == "synthetic"
+    split = "validation" if people else params.evaluation
+    return _write(
+        run.path("export") / "MODEL_CARD.md",
+        "model_card.md.j2",
+        name=f"{run.study}/{run.name}",
+        classes=EXPRESSIONS,
+        people=people,
+        drawn=drawn,
+        noise=manifest.attrs.get("label_noise"),  # drawn faces alone have it
+        built=run.read_json("architecture.json"),
+        made=run.read_json("environment.json"),
+        params=params,
+        measured=measured,
+        split=split,
+        images=f"{(manifest['split'] == split).sum():,}",
+        loss=NAMES[params.loss],
+        dataset="drawn faces (synthetic)" if drawn else params.dataset,
+        counts=to_markdown(_counts(manifest, people)),
+        scores=to_markdown(_scores(measured)),
+        recalls="" if people else to_markdown(_recalls(measured)),
+    )
+
+
+def _counts(manifest: pd.DataFrame, people: bool) -> pd.DataFrame:
+    if people:
+        found = manifest.groupby("split", sort=False)["subject"]
+        return found.agg(images="size", people="nunique").reset_index()
+    table = pd.crosstab(manifest["label"], manifest["split"])[manifest["split"].unique()]
+    return table.rename(index=dict(enumerate(EXPRESSIONS))).rename_axis("class").reset_index()
+
+
+def _scores(measured: dict) -> pd.DataFrame:
+    """The six metrics; or identification, and verification of people held out of training."""
+    names = [*paper.METRICS, "macro_recall", *(name for name in measured if "verification" in name)]
+    names = [name for name in ("validation_accuracy", *names) if name in measured]
+    titles = [metrics.METRICS.get(name, name.replace("_", " ")) for name in names]
+    return pd.DataFrame({"Metric": titles, "Value": [f"{measured[name]:.4g}" for name in names]})
+
+
+def _recalls(measured: dict) -> pd.DataFrame:
+    confusion = np.array(measured["confusion"])
+    images, right = confusion.sum(axis=1), np.diagonal(confusion)
+    table = pd.DataFrame({"Class": EXPRESSIONS, "value": right / np.maximum(images, 1)})
+    table["low"], table["high"] = metrics.wilson_interval(right, images)
+    recalls = [format_interval(*row) for row in table[["value", "low", "high"]].to_numpy()]
+    few = [f"{n:,}" + (" (few: hardly known)" if n < FEW else "") for n in images]
+    return table[["Class"]].assign(**{"Recall (%), 95 % Wilson interval": recalls, "Images": few})

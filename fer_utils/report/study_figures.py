@@ -7,16 +7,21 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from fer_utils.core import NUM_CLASSES, check_choice, paper
 from fer_utils.report import style
 from fer_utils.report.cases import NAMES
 
-RING = {"color": "black", "marker": "o", "markersize": 6, "markerfacecolor": "none"}
-LABELS = {
+HALO = [withStroke(linewidth=2, foreground="white")]  # so that words are read over lines
+RING = {"color": "black", "marker": "o", "markersize": 6.5, "markerfacecolor": "none"}
+SECOND = {
+    "macro_recall": "macro recall (%)",
+    "rare_recall": "mean recall of disgust and contempt (%)",
+}
+HISTORY = {
     "train_loss": "training loss",
     "validation_loss": "validation loss",
     "validation_accuracy": "validation accuracy (%)",
@@ -24,12 +29,11 @@ LABELS = {
     "between_distance": "distance of class means",
     "center_movement": "movement of the centres",
 }
-LEARNING, EMBEDDING = list(LABELS)[:3], list(LABELS)[3:]
+LEARNING, EMBEDDING = list(HISTORY)[:3], list(HISTORY)[3:]
 
-# Fig. 1: inches of a page-wide figure, and its colours.
-HEIGHT, GAP, IMAGE, LOSS, MIDDLE, LOW, BLOCK = 2.3, 0.17, 0.6, 0.95, 1.2, 0.3, 0.9
-BLOCK_COLORS = {"frozen": "#CFE3F3", "trained": "#FBE0C3", "plain": "#F2F2F2"}
-EDGE, SMALL = "#333333", 6.2
+BLOCK_COLORS = {"frozen": "#CFE3F3", "trained": "#FBE0C3"}  # Fig. 1
+ARROW = {"arrowstyle": "-|>,head_length=0.35,head_width=0.17", "color": "#333333"}
+ARROW |= {"linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
 
 
 def looks(names: Mapping[str, str]) -> dict[str, dict]:
@@ -39,49 +43,60 @@ def looks(names: Mapping[str, str]) -> dict[str, dict]:
         color, marker = style.OTHER_COLORS[turn % 6], style.OTHER_MARKERS[turn % 7]
         if loss in style.LOSS_LOOKS and name == NAMES[loss]:
             color, marker = style.LOSS_LOOKS[loss]
-        size = {"*": 6.8, "D": 3.4}.get(marker, 4)  # as large as the others to the eye
+        size = {"*": 8.5, "D": 4.4}.get(marker, 5)  # as large as the others to the eye
         found[name] = {"color": color, "marker": marker, "markersize": size}
     return found
 
 
-def plot_tradeoff(scores, curve, ax: Axes, styles=None) -> Axes:
-    """One panel of `score_table` and `operating_curves`: accuracy against its recall."""
-    styles = styles or looks(dict(zip(scores["name"], scores["loss"], strict=True)))
+def plot_tradeoff(scores: pd.DataFrame, curve: pd.DataFrame, ax: Axes, styles: dict) -> Axes:
+    """One panel of `score_table` and `operating_curves`: accuracy against its `second`, recall.
+
+    In view are all losses, and the line that costs no training up to its highest recall.
+    """
     second = scores["second"].iloc[0]
-    small = {"textcoords": "offset points", "fontsize": 6.5}
     line = 100 * curve[["accuracy", "recall", "low", "high"]].T.to_numpy()
     ax.fill_between(line[0], *line[2:], color=style.GREY, alpha=0.2, linewidth=0)
-    label = "softmax adjusted by τ, no training"
-    ax.plot(*line[:2], color=style.GREY, label=label if len(curve) else None, zorder=2)
-    for tau, *point in zip(curve["tau"], *line[:2], strict=True):
-        if np.isclose(tau % 0.5, 0):
-            ax.plot(*point, "|", color="black", markersize=6, zorder=2.5)
-            halo = [withStroke(linewidth=1.5, foreground="white")]
-            ax.annotate(f"τ = {tau:g}", point, (4, 5), path_effects=halo, zorder=4, **small)
+    label = "softmax, adjusted by τ: no training" if len(curve) else None
+    ax.plot(*line[:2], color="#555555", linewidth=1.6, label=label)
+    for place in np.flatnonzero(np.isclose(curve["tau"] % 0.5, 0)):
+        dx, dy = np.gradient(line[:2], axis=1)[:, place] / np.ptp(line[:2], axis=1)
+        aside = np.array([16 * dy, -9 * dx]) / np.hypot(dx, dy)  # on the outer side of the line
+        ax.plot(*line[:2, place], "|", color="black", markersize=6)
+        _note(ax, f"τ = {curve['tau'].iloc[place]:g}", line[:2, place], aside)
     powers = scores[scores["loss"].isin(["softmax", "weighted_softmax"])]
     powers = powers.assign(power=powers["power"].where(powers["loss"] != "softmax", 0))
-    powers = powers.sort_values("power") if len(powers) > 2 else powers.iloc[:0]
-    points, color = 100 * powers[["accuracy", second]].to_numpy(), style.GREEN
-    ax.plot(*points.T, ":", color=color, zorder=1.5)
-    for power, point in list(zip(powers["power"], points, strict=True))[1:]:
-        ax.annotate(f"$W_c^{{{power:g}}}$", point, (5, -10), color=color, **small)
+    if len(powers) > 2:
+        points = 100 * powers.sort_values("power").set_index("power")[["accuracy", second]]
+        ax.plot(*points.T.to_numpy(), ":", color=style.GREEN, label="weights of Eq. 6, power p")
+        for power, point in list(points.T.items())[1:]:
+            _note(ax, f"p = {power:g}", point, (0, -11))
     for row in scores.to_dict("records"):
-        center = 100 * row["accuracy"], 100 * row[second]
-        errors = [_errors(row, name) for name in (second, "accuracy")]
-        look = {**(styles[row["name"]] if row["loss"] else RING), "linestyle": "none"}
-        label = row["name"] if row["loss"] else "… with the τ of validation"
-        ax.errorbar(*center, *errors, label=label, elinewidth=0.9, zorder=3, **look)
-    rare = second == "rare_recall"
-    ax.set_ylabel("mean recall of disgust and contempt (%)" if rare else "macro recall (%)")
-    ax.set_xlabel("accuracy (%)")
+        x_low, x, x_high = (100 * row[f"accuracy{end}"] for end in ("_low", "", "_high"))
+        y_low, y, y_high = (100 * row[f"{second}{end}"] for end in ("_low", "", "_high"))
+        look = styles[row["name"]] if row["loss"] else RING
+        label = row["name"] if row["loss"] else "softmax with the τ of validation"
+        bars = {"color": look["color"], "linewidth": 1, "zorder": 3}
+        ax.plot([x_low, x_high], [y, y], **bars)
+        ax.plot([x, x], [y_low, y_high], **bars)
+        ax.plot(x, y, label=label, linestyle="none", zorder=3.5, **look)
+    seen = curve[: curve["recall"].argmax() + 1] if len(curve) else curve
+    for limit, own, of_line in (
+        (ax.set_xlim, "accuracy", ["accuracy"]),
+        (ax.set_ylim, second, ["low", "high"]),
+    ):
+        ends = 100 * np.append(scores[[f"{own}_low", f"{own}_high"]], seen[of_line])
+        margin = 0.05 * np.ptp(ends) + 0.5
+        limit(ends.min() - margin, ends.max() + margin)
+    ax.set(xlabel="accuracy (%)", ylabel=SECOND[second])
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
     ax.grid(True, axis="both")
     return ax
 
 
-def _errors(row: dict, name: str) -> np.ndarray:
-    """How far the interval reaches below and above, (2, 1), in points."""
-    ends = row[name] - row[f"{name}_low"], row[f"{name}_high"] - row[name]
-    return 100 * np.maximum(ends, 0)[:, None]
+def _note(ax: Axes, text: str, point, shift) -> None:
+    place = {"textcoords": "offset points", "ha": "center", "va": "center", "zorder": 4}
+    ax.annotate(text, point, shift, fontsize=6.5, path_effects=HALO, **place)
 
 
 @style.applied()
@@ -90,7 +105,7 @@ def figure_tradeoff(scores: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     shown = scores.drop(at_chance(scores).index)
     styles = looks(dict(zip(shown["name"], shown["loss"], strict=True)))
     groups = shown.groupby("panel", sort=False)
-    figure, axes = style.new_panels(len(groups), 2.9, 5.0, math.ceil((len(styles) + 1) / 2))
+    figure, axes = style.new_panels(len(groups), 2.9, 5.0, math.ceil((len(styles) + 2) / 2))
     handles = {}
     for (panel, own), ax in zip(groups, axes, strict=True):
         curve = curves[curves["panel"] == panel]
@@ -114,10 +129,10 @@ def plot_differences(table: pd.DataFrame, ax: Axes) -> Axes:
     ends = np.abs(values[1:] - values[0])
     blocks = (table["heading"] != table["heading"].shift()).cumsum().to_numpy()
     places = np.arange(len(table)) + 1.3 * blocks
-    words = {"transform": ax.get_yaxis_transform(), "weight": "bold", "in_layout": False}
+    words = {"transform": ax.get_yaxis_transform(), "weight": "bold", "path_effects": HALO}
     for first in np.unique(blocks, return_index=True)[1]:
-        heading = table["heading"].iloc[first]
-        ax.text(0.005, places[first] - 0.6, heading, fontsize=6.5, va="bottom", **words)
+        text = ax.text(0.005, places[first] - 0.6, table["heading"].iloc[first], **words)
+        text.set(fontsize=6.5, va="bottom", in_layout=False)
     sure = (values[1] > 0) | (values[2] < 0)
     solid = {"fmt": "s", "color": style.BLUE, "label": "interval excludes zero"}
     hollow = {"fmt": "o", "color": style.GREY, "markerfacecolor": "white"}
@@ -140,18 +155,20 @@ def figure_curves(history: pd.DataFrame, cases: list, columns=LEARNING) -> Figur
     shown = [name for name in columns if name in history and history[name].notna().any()]
     figure, axes = style.new_panels(len(shown), 2.3, 4.0, math.ceil(len(styles) / 3), 3)
     for column, ax in zip(shown, axes, strict=True):
-        scale = 100 if "(%)" in LABELS[column] else 1
+        scale = 100 if "(%)" in HISTORY[column] else 1
         for case in cases:
             table = history[history["run"].isin(case.runs["run"])]
             found = scale * table.groupby("epoch")[column].agg(["mean", "min", "max"]).dropna()
-            look = styles[case.name] | {"markersize": 3, "markevery": max(1, len(found) // 5)}
+            look = styles[case.name] | {"markersize": 3.5, "markevery": max(1, len(found) // 5)}
             ax.plot(found["mean"], label=case.name, **look)
             band = {"color": look["color"], "alpha": 0.15, "linewidth": 0}
             ax.fill_between(found.index, found["min"], found["max"], **band)
         drawn = np.concatenate([line.get_ydata() for line in ax.lines])
         if scale == 1 and drawn.min() > 0 and drawn.max() > 8 * drawn.min():
             ax.set_yscale("log")  # losses of other terms are of another size
-        ax.set(xlabel="epoch", ylabel=LABELS[column])
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.yaxis.set(major_formatter="{x:g}", minor_formatter=NullFormatter())
+        ax.set(xlabel="epoch", ylabel=HISTORY[column])
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     handles = axes[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=3, columnspacing=1.2)
@@ -160,61 +177,45 @@ def figure_curves(history: pd.DataFrame, cases: list, columns=LEARNING) -> Figur
 
 @style.applied()
 def figure_architecture(architecture: dict, loss: str = "weighted_cluster") -> Figure:
-    """Stages of an entry of `architecture.json`, frozen ones dotted, and a loss of the paper."""
+    """Stages of an entry of `architecture.json`, frozen ones blue, and a loss of the paper."""
     check_choice("loss", loss, paper.LOSSES)
     stages, size = architecture["stages"], architecture["image_size"]
-    figure = style.new_figure(style.PAGE, HEIGHT, "none")
-    ax = figure.add_axes((0, 0, 1, 1))
-    ax.set(xlim=(0, style.PAGE), ylim=(0, HEIGHT))
+    last, (*auxiliary, softmax) = len(stages) + 1, paper.LOSSES[loss].split(" + ")
+    figure = style.new_figure(style.PAGE, 2.1)
+    ax = figure.subplots()
+    ax.set(xlim=(-0.5, last + 0.6), ylim=(-1.6, 0.75))
     ax.axis("off")
-    _block(ax, (0.05, MIDDLE), (IMAGE, IMAGE), "face", above="image", below=f"3×{size}×{size}")
-    right, spans = 0.05 + IMAGE, {}
-    width = (style.PAGE - 0.1 - IMAGE - LOSS - GAP * (len(stages) + 1)) / len(stages)
-    for stage in stages:
-        left, kind = right + GAP, "frozen" if stage["frozen"] else "trained"
-        words = stage["modules"].replace(" ", "\n")
-        words += f"\n× {stage['repeat']}" if stage["repeat"] > 1 else ""
+    _block(ax, 0, "face", "image", f"3×{size}×{size}", 0.6)
+    for place, stage in enumerate(stages, 1):
+        words = stage["modules"] + (
+            f" ×\N{NO-BREAK SPACE}{stage['repeat']}" if stage["repeat"] > 1 else ""
+        )
         below = f"{'×'.join(map(str, stage['output']))}\n{short_count(stage['parameters'])}"
-        _block(ax, (left, MIDDLE), (width, BLOCK), words, kind, stage["name"], below)
-        _arrow(ax, (right, MIDDLE), (left, MIDDLE))
-        right = left + width
-        first, count, _ = spans.get(kind, (left, 0, right))
-        spans[kind] = first, count + stage["parameters"], right
-    for kind, (left, count, end) in spans.items():
-        y = MIDDLE + BLOCK / 2 + 0.27
-        ax.plot([left, left, end, end], [y - 0.05, y, y, y - 0.05], color=EDGE, linewidth=0.7)
-        text = f"{kind}: {short_count(count)} parameters"
-        ax.text((left + end) / 2, y + 0.04, text, ha="center", fontsize=7)
-    _arrow(ax, (right, MIDDLE), (right + GAP, MIDDLE))
-    *auxiliary, softmax = paper.LOSSES[loss].split(" + ")
-    _block(ax, (right + GAP, MIDDLE), (LOSS, 0.4), f"{softmax}\nloss")
+        color = BLOCK_COLORS["frozen" if stage["frozen"] else "trained"]
+        _block(ax, place, words, stage["name"], below, 0.9, color)
+    _block(ax, last, f"{softmax} loss", height=0.5)
+    for place in range(last):
+        ax.annotate("", (place + 0.62, 0), (place + 0.4, 0), arrowprops=ARROW)
     for name in auxiliary:
-        _block(ax, (right + GAP, LOW), (LOSS, 0.4), f"{name}\nloss", above="+ λ ×")
-        branch = right - width - GAP / 2
-        ax.plot([branch, branch], [MIDDLE, LOW], color=EDGE, linewidth=0.8)
-        _arrow(ax, (branch, LOW), (right + GAP, LOW))
-    ax.text(0.05, 0.06, architecture["architecture"], fontsize=SMALL)
+        _block(ax, last, f"{name} loss", "+ λ ×", height=0.5, middle=-1.2)
+        bent = ARROW | {"connectionstyle": "angle,angleA=90,angleB=0"}
+        ax.annotate("", (last - 0.38, -1.2), (last - 1.5, 0), arrowprops=bent)
+    kinds = {"frozen": True, "trained": False}
+    counts = {k: sum(s["parameters"] for s in stages if s["frozen"] == f) for k, f in kinds.items()}
+    for kind, count in counts.items():
+        label = f"{kind}: {short_count(count)} parameters"
+        ax.plot([], "s", color=BLOCK_COLORS[kind], markersize=8, label=label if count else None)
+    ax.legend(loc="lower left", title=architecture["architecture"], alignment="left")
     return figure
 
 
-def _block(ax: Axes, place, size, words, kind="plain", above="", below="") -> None:
-    (left, middle), (width, height) = place, size
-    x, shape = left + width / 2, "round,pad=0,rounding_size=0.05"
-    look = {"facecolor": BLOCK_COLORS[kind], "edgecolor": EDGE, "linewidth": 0.7}
-    box = FancyBboxPatch((left, middle - height / 2), width, height, boxstyle=shape, **look)
-    box.set(hatch="....." if kind == "frozen" else None, hatch_linewidth=0.3)
-    ax.add_patch(box)
-    plain = {"facecolor": BLOCK_COLORS[kind], "linewidth": 0, "pad": 1}  # no dots behind the words
-    text = {"ha": "center", "fontsize": SMALL, "linespacing": 1.15}
-    ax.text(x, middle, words, va="center", bbox=plain, **text)
-    ax.text(x, middle - height / 2 - 0.05, below, va="top", **text)
-    ax.text(x, middle + height / 2 + 0.05, above, weight="bold", **text | {"fontsize": 7})
-
-
-def _arrow(ax: Axes, start: tuple, end: tuple) -> None:
-    tip = "-|>,head_length=0.35,head_width=0.17"
-    look = {"arrowstyle": tip, "color": EDGE, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0}
-    ax.annotate("", end, start, arrowprops=look)
+def _block(ax: Axes, place, words, above="", below="", height=0.9, color="#F2F2F2", middle=0.0):
+    shape = {"facecolor": color, "edgecolor": "#333333", "linewidth": 0.7}
+    ax.add_patch(Rectangle((place - 0.38, middle - height / 2), 0.76, height, **shape))
+    text = {"ha": "center", "fontsize": 6.2, "linespacing": 1.15}
+    ax.text(place, middle, words.replace(" ", "\n"), va="center", **text)
+    ax.text(place, middle - height / 2 - 0.06, below, va="top", **text)
+    ax.text(place, middle + height / 2 + 0.06, above, weight="bold", **text)
 
 
 def short_count(count: int) -> str:

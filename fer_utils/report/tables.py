@@ -11,7 +11,7 @@ from fer_utils.report.page import format_interval, percent
 from fer_utils.report.study_figures import at_chance, figure_tradeoff, plot_differences
 from fer_utils.report.style import draw
 
-ENDS, PAPER = ("", "_low", "_high"), {"Source": "the paper"}
+ENDS, PAPER = ("", "_low", "_high"), "the paper"
 TITLES = {"accuracy": "Accuracy", "macro_recall": "Macro recall"}
 TITLES |= {"recall_disgust": "Disgust", "recall_contempt": "Contempt"}
 SPLITS = {
@@ -19,6 +19,7 @@ SPLITS = {
     "validation": ("Validation", paper.VALIDATION_COUNTS),
     "test": ("Test", paper.TEST_COUNTS),
 }
+STATES = {True: "frozen", False: "trained"}
 
 
 def format_scores(scores: pd.DataFrame, titles=TITLES) -> pd.DataFrame:
@@ -26,12 +27,12 @@ def format_scores(scores: pd.DataFrame, titles=TITLES) -> pd.DataFrame:
     rows = []
     for row in scores.to_dict("records"):
         tau = "" if np.isnan(row.get("tau", np.nan)) else f", τ = {row['tau']:.2g}"
-        source = {"Source": row["source"]} if "source" in row else {}
-        printed, digits = {"Loss": row["name"] + tau} | source, 2 if source == PAPER else 1
+        printed = {"Loss": row["name"] + tau, "Source": row.get("source", "")}
+        digits = 2 if printed["Source"] == PAPER else 1
         for name, title in titles.items():
             printed[title] = format_interval(*(row[f"{name}{end}"] for end in ENDS), digits)
         rows.append(printed)
-    return pd.DataFrame(rows)
+    return _without_blanks(rows)
 
 
 def format_differences(table: pd.DataFrame) -> pd.DataFrame:
@@ -49,21 +50,24 @@ def format_differences(table: pd.DataFrame) -> pd.DataFrame:
         seeds = [percent(row[key], signed=True) for key in ("seeds_low", "seeds_high")]
         printed["Seeds"] = " to ".join(dict.fromkeys(seeds))
         rows.append(printed | {"p, Holm": f"{row['p_holm']:.3f}"})
-    return pd.DataFrame(rows)
+    return _without_blanks(rows)
+
+
+def _without_blanks(rows: list[dict]) -> pd.DataFrame:
+    table = pd.DataFrame(rows)
+    return table.loc[:, (table != "").any()]
 
 
 def class_gains(cases: list[Case], order=EXPRESSIONS) -> pd.DataFrame:
     """Recall of every class less softmax's on the same images and seeds, for `plot_differences`."""
-    rows = []
-    for case, free in verdict.against_free(cases):
-        images = np.bincount(case.labels, minlength=NUM_CLASSES)
-        names = {f"recall_{name}": f"{name} ({images[LABELS[name]]:,})" for name in order}
-        names["macro_recall"] = "mean"
-        found = case.compare(free, tuple(names))[["difference", "low", "high"]]
-        head = {"panel": case.panel, "heading": f"{case.name} less {free.name}"}
-        for metric, row in found.to_dict("index").items():
-            rows.append(head | {"row": names[metric]} | row)
-    return pd.DataFrame(rows)
+    images = np.bincount(cases[0].labels, minlength=NUM_CLASSES)
+    names = {f"recall_{name}": f"{name} ({images[LABELS[name]]:,})" for name in order}
+    names["macro_recall"] = "mean"
+    table = verdict.differences(verdict.against_free(cases), tuple(names))
+    if len(table):
+        table["row"] = table["metric"].map(names)
+        table["heading"] = table["name"] + " less " + table["against"]
+    return table
 
 
 def compare_with_published(cases: list[Case], base: str, balanced: bool = True) -> pd.DataFrame:
@@ -83,7 +87,7 @@ def compare_with_published(cases: list[Case], base: str, balanced: bool = True) 
                 ours["source"] = f"{ours['panel'].split(',')[0]}, seeds: {ours['seeds']}"
             rows.append(ours | {"name": f"{number}. {NAMES[model.loss]}, {start}"})
             if balanced:
-                rows.append({"name": "", "source": "the paper"} | model._asdict())
+                rows.append({"name": "", "source": PAPER} | model._asdict())
     return pd.DataFrame(rows)[["name", "source", *(f"{m}{e}" for m in paper.METRICS for e in ENDS)]]
 
 
@@ -103,16 +107,16 @@ def compare_counts(counts: pd.DataFrame) -> pd.DataFrame:
 
 def compare_networks(architectures: dict) -> pd.DataFrame:
     """Table 2: the networks as they ran, beside the paper's where they stand for it."""
-    rows, words = [], {True: "frozen", False: "trained"}
+    rows = []
     for network in architectures.values():
         for stage in network["stages"]:
             row = {"Network": f"{network['architecture']}, {network['image_size']} px"}
             row |= {"Stage": stage["name"], "Output": "×".join(map(str, stage["output"]))}
             row["Blocks"] = f"{stage['repeat']} × {stage['modules']}"
-            row |= {"Parameters": f"{stage['parameters']:,}", "State": words[stage["frozen"]]}
+            row |= {"Parameters": f"{stage['parameters']:,}", "State": STATES[stage["frozen"]]}
             if network.get("base") == "se_resnet50" and stage["name"] in paper.STAGES:
                 output, kernel, repeat, frozen = paper.STAGES[stage["name"]]
-                row["The paper's"] = f"{output}; {repeat} × {kernel}; {words[frozen]}"
+                row["The paper's"] = f"{output}; {repeat} × {kernel}; {STATES[frozen]}"
             rows.append(row)
     return pd.DataFrame(rows).drop_duplicates(ignore_index=True)
 
@@ -122,11 +126,11 @@ def confusions(cases: list[Case]) -> dict[str, tuple]:
     found = {}
     for case in cases:
         matrices = [metrics.confusion_matrix(case.labels, seed.argmax(1)) for seed in case.log_p]
-        title = f"model {case.model}: {case.name}" if case.model else case.name
-        images = np.bincount(case.labels, minlength=NUM_CLASSES)
+        mean = np.mean(matrices, axis=0)
         cells = {(name, name): share for name, share in paper.RECALLS.get(case.model, {}).items()}
         cells |= paper.CONFUSIONS.get(case.model, {})
-        found[f"{title}\n{case.panel}".strip()] = np.mean(matrices, axis=0), images, cells
+        title = f"model {case.model}: {case.name}" if case.model else case.name
+        found[f"{title}\n{case.panel}".strip()] = mean, mean.sum(axis=1), cells
     return found
 
 
@@ -139,12 +143,12 @@ def add_verdict(page, results, cases: list[Case]):
     caption = "Means over seeds; bars and band are 95 % intervals over images."
     caption += f" At chance, left out: {', '.join(gone)}." if gone else ""
     title = "Accuracy against recall: above the line a loss is worth its training"
-    yield page.add_figure("verdict", figure_tradeoff(scores, curves), title, caption)
+    yield page.add_figure("verdict", figure_tradeoff(scores, curves), title, caption, folded=False)
     note = verdict.say_calibration(cases)
     for panel, own in scores.groupby("panel", sort=False):
-        title = f"Scores in per cent with 95 % intervals{f', {panel}' if panel else ''}"
-        numbers, folded = scores, bool(panel != scores["panel"].iloc[0])
-        yield page.add_table("scores", format_scores(own), title, note, numbers, folded)
+        title = f"Scores in per cent with 95 % intervals{', ' * bool(panel)}{panel}"
+        folded = panel != scores["panel"].iloc[0]
+        yield page.add_table("scores", format_scores(own), title, note, scores, folded)
         note = ""
     page.section("What the verdict rests on")
     claims = verdict.paired_claims(cases, results.about["reference"])

@@ -1,7 +1,9 @@
 """Computing studies: all of one through Snakemake, one run through papermill; GPUs."""
 
 import contextlib
+import errno
 import fcntl
+import itertools
 import json
 import os
 import shutil
@@ -11,13 +13,17 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 from tqdm import tqdm
 
 from fer_utils import datasets
 from fer_utils.core import InputError, Run, RunParameters, check_choice, project_root, resolve_path
-from fer_utils.studies.study import load_study
+from fer_utils.studies.study import Study, load_study
+
+Plan = list[tuple[Run, RunParameters]]
 
 STOPPED = "stopped: "  # begins the one line that says why; found again in the graph's log
+LITTLE = 32 << 20  # bytes: with less left, a failure without a reason is the disk's
 _CLAIMED = []  # open lock files: a claim ends with the process, however it ends
 
 
@@ -25,36 +31,38 @@ def run_study(name: str, data: str = "", weights: str = "") -> int:
     """Compute what is missing of a study under one bar over all epochs; exit status.
 
     Raises:
-        InputError: for a study that is being computed already, or data that are not there.
+        InputError: for a study that is being computed already, data that are not there, or
+            parameters, weights or images other than those that its runs were begun with.
     """
     root = project_root()
     study = load_study(name, root)
     data, weights = _absolute(data), _absolute(weights)
-    runs = study.runs(data, weights)
-    for run, params in runs.items():
-        Run(name, run, root).check_same(params)
-    _check_data(name, runs, root)
-    folder = root / "runs" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    # Snakemake reads the values as YAML; quoted, any name and path stay what they are.
-    config = {"study": name, "data": data, "weights": weights}
-    quoted = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in config.items()]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    places = len(visible_gpus()) * study.runs_per_gpu or cores
-    command = [
-        *(sys.executable, "-m", "snakemake", "--nolock", "--rerun-incomplete"),
-        *("--rerun-triggers", "mtime", "--cores", str(cores)),
-        *("--resources", f"gpu={places}", "--config", *quoted),
-    ]
-    with _alone(folder):
-        returncode = _watch(command, root, runs, folder / "snakemake.log")
+    plan = [(Run(name, run, root), own) for run, own in study.runs(data, weights).items()]
+    with _alone(root / "runs" / name):
+        for run, params in plan:
+            run.check_same(params)
+        if _up_to_date(study, plan, root):
+            return 0
+        _check_data(plan, root)
+        # Snakemake reads the values as YAML; quoted, any name and path stay what they are.
+        config = {"study": name, "data": data, "weights": weights}
+        quoted = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in config.items()]
+        places = len(visible_gpus()) * study.runs_per_gpu
+        command = [
+            *(sys.executable, "-m", "snakemake", "--nolock", "--rerun-incomplete"),
+            *("--rerun-triggers", "mtime", "--cores", "all", "--config", *quoted),
+            *(("--resources", f"gpu={places}") if places else ()),
+        ]
+        log = root / "runs" / name / "snakemake.log"
+        returncode = _watch(command, plan, root, log)
     if returncode:
-        _explain(folder / "snakemake.log")
+        _explain(log)
     return int(bool(returncode))
 
 
 @contextlib.contextmanager
 def _alone(folder: Path):
+    folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,77 +73,112 @@ def _alone(folder: Path):
         yield
 
 
-def _watch(command: list[str], root: Path, runs: dict[str, RunParameters], log: Path) -> int:
+def _up_to_date(study: Study, plan: Plan, root: Path) -> bool:
+    """Whether the graph would find nothing to do: Snakemake itself takes seconds to say so."""
+    results = root / "results" / study.name / "study.json"
+    page = root / "figures" / study.name / "README.md"
+    sources = [run.path("metrics.json") for run, _ in plan]
+    sources.append(root / "experiments" / f"{study.name}.yaml")
+    notebook = root / "notebooks" / f"{study.notebook}.ipynb"
+    if not all(path.is_file() for path in (results, page, notebook, *sources)):
+        return False
+
+    def changed(*paths: Path) -> float:
+        return max(path.stat().st_mtime for path in paths)
+
+    return changed(*sources) <= changed(results) and changed(results, notebook) <= changed(page)
+
+
+def _check_data(plan: Plan, root: Path) -> None:
+    """Find absent data or weights, and images that changed, before anything starts."""
+    made_here = {run.folder for run, _ in plan}
+    waiting = [params for run, params in plan if not run.finished]
+    for params in waiting:
+        path = resolve_path(params.weights, root)
+        given = params.weights not in ("none", "imagenet") and path.parent not in made_here
+        if given and not path.is_file():
+            raise InputError(f"expected a file of pre-trained weights, found none: {path}")
+
+    def source(params: RunParameters) -> tuple[str, str, str]:
+        return params.dataset, params.data, params.label_rule
+
+    for dataset, data, rule in dict.fromkeys(map(source, waiting)):
+        if dataset == "synthetic":
+            continue
+        if not data:
+            raise InputError(f"the study needs the {dataset} folder: make study … DATA=/path")
+        begun = [run for run, own in plan if run.begun and source(own) == (dataset, data, rule)]
+        options = {"check_images": bool(begun), "on_bad_image": "skip"}
+        if dataset == "ferplus":
+            options |= {"label_rule": rule, "remove_leaks": False}
+        with datasets.remembered_checks(root / ".cache" / "checks"):
+            now = datasets.read_dataset(dataset, data, **options)
+        for run in begun:
+            _check_images(run, now)
+
+
+def _check_images(run: Run, now: pd.DataFrame) -> None:
+    """Raise `InputError` unless all images that a run was begun with are what they were."""
+    then = datasets.read_manifest(run.path("manifest.parquet"))
+    columns = ["image", "label", "subject", "fingerprint"]
+    columns = [name for name in columns if name in then and name in now]
+    keys = [pd.MultiIndex.from_frame(table[columns]) for table in (then, now)]
+    changed = then["image"][~keys[0].isin(keys[1])]
+    if len(changed):
+        raise InputError(
+            f"run {run.study}/{run.name} was begun with other images: {len(changed):,} of "
+            f"{len(then):,} are gone, changed or labelled otherwise, the first {changed.iloc[0]}; "
+            "restore them, or give the study another name"
+        )
+
+
+def _watch(command: list[str], plan: Plan, root: Path, log: Path) -> int:
     """Run the graph, showing epochs done and the run being trained; its exit status."""
-
-    def interrupt(*_) -> None:
-        raise KeyboardInterrupt
-
     # A script's background job ignores SIGINT, and so would all that it starts.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, interrupt)
-    folders = {name: Run(params.study, name, root) for name, params in runs.items()}
-    total = sum(params.epochs for params in runs.values())
+        signal.signal(number, signal.default_int_handler)
+    total, done = sum(params.epochs for _, params in plan), _epochs_done(plan)
     with log.open("w") as output:
         process = subprocess.Popen(
             command, cwd=root, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
-        try:
-            with tqdm(total=total, unit="epoch", dynamic_ncols=True, smoothing=0.05) as bar:
-                while True:
-                    ended = process.poll() is not None
-                    _show(bar, runs, folders)
-                    if ended:
-                        return process.returncode
-                    time.sleep(0.3)
-        except KeyboardInterrupt:
-            os.killpg(process.pid, signal.SIGINT)  # the graph and its runs
-            process.wait()
-            raise
+    try:
+        with tqdm(total=total, initial=done, unit="epoch", smoothing=0.05) as bar:
+            while process.poll() is None:
+                active = [run.name for run, _ in plan if run.begun and not run.finished]
+                bar.set_description(", ".join(active[:2]) or "preparing")
+                bar.update(_epochs_done(plan) - bar.n)
+                time.sleep(0.3)
+            bar.update(_epochs_done(plan) - bar.n)
+    except KeyboardInterrupt:
+        os.killpg(process.pid, signal.SIGINT)  # the graph and its runs
+        process.wait()
+        raise
+    return process.returncode
 
 
-def _show(bar: tqdm, runs: dict[str, RunParameters], folders: dict[str, Run]) -> None:
-    done = {name: _epochs_done(folders[name], params) for name, params in runs.items()}
-    if not bar.n and not bar.initial:  # what an earlier call did takes no time now
-        bar.initial = bar.n = sum(done.values())
-    bar.update(sum(done.values()) - bar.n)
-    training = [n for n, run in folders.items() if run.folder.is_dir() and not run.finished]
-    bar.set_description(", ".join(training[:2]) or "preparing")
-
-
-def _epochs_done(run: Run, params: RunParameters) -> int:
-    if run.finished:
-        return params.epochs
-    history = run.path("history.csv")
-    return max(0, len(history.read_text().splitlines()) - 1) if history.is_file() else 0
+def _epochs_done(plan: Plan) -> int:
+    done = 0
+    for run, params in plan:
+        history = run.path("history.csv")
+        if run.finished:
+            done += params.epochs
+        elif history.is_file():
+            done += max(0, len(history.read_text().splitlines()) - 1)
+    return done
 
 
 def _explain(log: Path) -> None:
     lines = log.read_text(errors="replace").splitlines()
     reasons = [line.split(STOPPED, 1)[1] for line in lines if STOPPED in line]
+    if not reasons and shutil.disk_usage(log.parent).free < LITTLE:
+        raise OSError(errno.ENOSPC, "disk full")
     for reason in dict.fromkeys(reasons or [f"a step of the study failed; its output is in {log}"]):
         print(f"{STOPPED}{reason}", file=sys.stderr)
 
 
 def _absolute(path: str) -> str:
     return str(Path(path).expanduser().resolve()) if path else ""
-
-
-def _check_data(name: str, runs: dict[str, RunParameters], root: Path) -> None:
-    """Find a wrong data folder or weights file before anything starts."""
-    waiting = {run: p for run, p in runs.items() if not Run(name, run, root).finished}
-    own = {f"runs/{name}/{run}/best.safetensors" for run in runs}
-    for params in waiting.values():
-        given = params.weights not in ("none", "imagenet", *own)
-        if given and not resolve_path(params.weights, root).is_file():
-            raise InputError(
-                f"expected a file of pre-trained weights, found none: {params.weights}"
-            )
-    real = [(p.dataset, p.data) for p in waiting.values() if p.dataset != "synthetic"]
-    for dataset, data in dict.fromkeys(real):
-        if not data:
-            raise InputError(f"study {name!r} needs the {dataset} folder: make study … DATA=/path")
-        datasets.read_dataset(dataset, data, check_images=False)
 
 
 def run_one(study: str, run: str, data: str = "", weights: str = "") -> int:
@@ -178,6 +221,8 @@ def execute_notebook(notebook: Path, output: Path, values: dict) -> None:
                 extra_arguments=["--log-level=ERROR"],
             )
         except PapermillExecutionError as error:
+            if os.strerror(errno.ENOSPC) in error.evalue:
+                raise OSError(errno.ENOSPC, error.evalue) from None
             said = error.ename in ("InputError", "Diverged")
             what = error.evalue if said else f"{error.ename}: {error.evalue} (see {output})"
             raise InputError(what) from None
@@ -206,32 +251,27 @@ def claim_gpu(gpus: list[str], runs_per_gpu: int = 1, folder: Path | None = None
     """Let this process and its children see one GPU: the first with the fewest runs.
 
     Args:
-        gpus: as `visible_gpus` names them.
-        runs_per_gpu: runs that may share one.
         folder: of the lock files; default: the user's own cache folder.
 
     Returns:
-        The GPU's name, or None, nothing being changed, where there is no choice.
-
-    Raises:
-        InputError: where every place is taken.
+        The GPU's name, or None, nothing being changed, where there is no choice; `InputError`
+        where `runs_per_gpu` runs are on each.
     """
     if len(gpus) < 2:
         return None
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = folder or cache / "fer_utils" / "gpus"
     folder.mkdir(parents=True, exist_ok=True)
-    for place in range(runs_per_gpu):
-        for gpu in gpus:
-            file = (folder / f"{gpu.replace('/', '_')}-{place}").open("w")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.close()
-                continue
-            _CLAIMED.append(file)
-            os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-            return gpu
+    for place, gpu in itertools.product(range(runs_per_gpu), gpus):
+        file = (folder / f"{gpu.replace('/', '_')}-{place}").open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            continue
+        _CLAIMED.append(file)
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+        return gpu
     raise InputError(
         f"expected a free GPU among {', '.join(gpus)}, found runs on all; wait for one"
     )

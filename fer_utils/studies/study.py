@@ -17,52 +17,33 @@ Name = Annotated[str, Field(pattern="^[a-z0-9_]+$")]
 
 
 class Study(BaseModel):
-    """One file in `experiments/`.
-
-    Attributes:
-        name: the file's stem.
-        title: what the study is, a line for tables and captions.
-        note: what a reader of its tables must know (data, sizes, how it differs from the paper).
-        models: rows of the paper's Tables 5 and 6, in the order in which they are run. Or else:
-        variants: name → run parameters that the study compares with each other.
-        settings: name → run parameters under which every variant is run; may be left out.
-        reference: the variant that the others are compared with; default: the first.
-        seeds: one run per case and seed; all of the first seed come first. A seed decides initial
-            weights, order and pre-training; the images are the same unless `data_seed` says else.
-        only_first_seed: variants that are run with the first seed alone.
-        folds: folds of a cross-validation; 0: none. Each case is then one run a fold.
-        parameters: run parameters shared by all runs.
-        pretrained, scratch: run parameters of the rows with and without pre-training.
-        architectures: the paper's base → the architecture that runs here.
-        weights: the paper's base → its pre-trained weights: `imagenet` (torchvision's, unless a
-            file is given), `file` (has to be given), or `identity`, the study's own pre-training.
-        identity: run parameters of that pre-training (on top of `parameters`).
-        threads: CPU threads of one run; several runs share the machine.
-        runs_per_gpu: runs that share a GPU: the paper's batch of 36 does not fill one.
-        test_looks: how often the test split had been looked at before this recipe was final.
-    """
+    """One file in `experiments/`: rows of the paper's tables (`models`), or `variants`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
-    title: str
-    note: str
-    models: list[int] = []
-    variants: dict[Name, Values] = {}
-    settings: dict[Name, Values] = {}
-    reference: str = ""
+    name: str  # the file's stem
+    title: str  # what the study is, a line for tables and captions
+    note: str  # what a reader of its tables must know (data, sizes, how it differs from the paper)
+    models: list[int] = []  # rows of Tables 5 and 6, in the order in which they are run
+    variants: dict[Name, Values] = {}  # name → run parameters; compared with each other
+    settings: dict[Name, Values] = {}  # name → run parameters under which every variant is run
+    reference: str = ""  # the variant that the others are compared with; default: the first
+    # One run per case and seed; all of the first seed come first. A seed decides initial weights,
+    # order and pre-training; the images are the same unless `data_seed` says else.
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
-    only_first_seed: list[str] = []
-    folds: int = Field(0, ge=0)
-    parameters: Values = {}
-    pretrained: Values = {}
-    scratch: Values = {}
-    architectures: dict[Base, str] = {}
+    only_first_seed: list[str] = []  # variants that are run with the first seed alone
+    folds: int = Field(0, ge=0)  # of a cross-validation, 0: none; each case is then a run a fold
+    parameters: Values = {}  # run parameters shared by all runs
+    pretrained: Values = {}  # of the rows with pre-training,
+    scratch: Values = {}  # and without
+    architectures: dict[Base, str] = {}  # the paper's base → the architecture that runs here
+    # The paper's base → its pre-trained weights: `imagenet` (torchvision's, unless a file is
+    # given), `file` (has to be given), or `identity`, the study's own pre-training
     weights: dict[Base, Source] = {}
-    identity: Values = {}
-    threads: int = Field(1, ge=1)
-    runs_per_gpu: int = Field(1, ge=1)
-    test_looks: int = Field(0, ge=0)
+    identity: Values = {}  # run parameters of that pre-training, on top of `parameters`
+    threads: int = Field(1, ge=1)  # CPU threads of one run; several runs share the machine
+    runs_per_gpu: int = Field(1, ge=1)  # the paper's batch of 36 does not fill one
+    test_looks: int = Field(0, ge=0)  # at the test split before this recipe was final
 
     @property
     def notebook(self) -> str:
@@ -72,14 +53,11 @@ class Study(BaseModel):
     def cases(self) -> dict[str, dict]:
         """Run name → the columns that say which run it is; in order, without pre-training runs."""
         found = {}
-        folds = range(self.folds) if self.folds else [None]
-        for seed in self.seeds:
-            for case in self._cases():
-                if seed != self.seeds[0] and case.get("variant") in self.only_first_seed:
-                    continue
-                for fold in folds:
-                    key = case | ({} if fold is None else {"fold": fold}) | {"seed": seed}
-                    found[run_name(**key)] = key
+        folds = [{"fold": fold} for fold in range(self.folds)] or [{}]
+        for seed, case, fold in itertools.product(self.seeds, self._cases(), folds):
+            if seed == self.seeds[0] or case.get("variant") not in self.only_first_seed:
+                key = case | fold | {"seed": seed}
+                found[run_name(**key)] = key
         return found
 
     def _cases(self) -> list[dict]:
@@ -105,7 +83,7 @@ class Study(BaseModel):
             values, base = self._values(case)
             source = values.get("weights", "none")
             if source == "identity":
-                first = identity_name(base, case["seed"])
+                first = f"identity-{base}-seed{case['seed']}"
                 identity.setdefault(first, self._identity(base, case["seed"]))
                 values["weights"] = f"runs/{self.name}/{first}/best.safetensors"
             elif source in ("imagenet", "file"):
@@ -123,38 +101,31 @@ class Study(BaseModel):
 
     def _values(self, case: dict) -> tuple[Values, str]:
         """Run parameters of a case, and the base whose pre-trained weights it takes."""
-        shared = {**self.parameters, "seed": case["seed"]}
+        values = {**self.parameters, "seed": case["seed"]}
         if "fold" in case:
-            shared |= {"protocol": "k_fold", "folds": self.folds, "fold": case["fold"]}
-        if self.models:
-            model = paper.MODELS[case["model"]]
-            source = self.weights.get(
-                model.base, "imagenet" if model.base == "resnet50" else "file"
-            )
-            own = {
-                "architecture": self.architectures.get(model.base, model.base),
-                "weights": source if model.pretrained else "none",
-                "loss": model.loss,
-            }
-            return shared | (
-                self.pretrained if model.pretrained else self.scratch
-            ) | own, model.base
-        values = shared | self.settings.get(case["setting"], {}) | self.variants[case["variant"]]
-        return values, values.get("architecture", "small_se_resnet")
+            values |= {"protocol": "k_fold", "folds": self.folds, "fold": case["fold"]}
+        if not self.models:
+            values |= self.settings.get(case["setting"], {}) | self.variants[case["variant"]]
+            return values, values.get("architecture", "small_se_resnet")
+        model, source = paper.MODELS[case["model"]], "none"
+        if model.pretrained:
+            usual = "imagenet" if model.base == "resnet50" else "file"
+            source = self.weights.get(model.base, usual)
+        architecture = self.architectures.get(model.base, model.base)
+        values |= {"architecture": architecture, "weights": source, "loss": model.loss}
+        return values | (self.pretrained if model.pretrained else self.scratch), model.base
 
     def _identity(self, base: str, seed: int) -> Values:
         own = {"target": "subject", "loss": "softmax", "weights": "none", "seed": seed}
-        architecture = self.architectures.get(base, base)
-        return self.parameters | own | {"architecture": architecture} | self.identity
+        own["architecture"] = self.architectures.get(base, base)
+        return self.parameters | own | self.identity
 
     def _given(self, source: str, base: str, weights: str) -> str:
         if weights and not Path(weights).is_dir():
             return weights
         given = sorted(Path(weights).glob(f"{base}.*")) if weights else []
-        if given:
-            return str(given[0])
-        if source == "imagenet":
-            return source
+        if given or source == "imagenet":
+            return str(given[0]) if given else source
         raise InputError(
             f"study {self.name!r} needs pre-trained weights of {base}: "
             f"make study STUDY={self.name} WEIGHTS=/folder (with {base}.safetensors, .pkl or .pth)"
@@ -182,11 +153,6 @@ def run_name(seed: int, fold: int | None = None, model: int | None = None, **cas
     return "-".join(filter(None, names))
 
 
-def identity_name(base: str, seed: int) -> str:
-    """Name of the run that pre-trains a base on identities."""
-    return f"identity-{base}-seed{seed}"
-
-
 def load_study(name: str, root: Path) -> Study:
     """Read and check `experiments/<name>.yaml`.
 
@@ -197,38 +163,34 @@ def load_study(name: str, root: Path) -> Study:
     place = f"experiments/{name}.yaml"
     try:
         content = yaml.safe_load((root / place).read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise InputError(f"expected fields such as title and models, found {content!r}")
+        for key in content:
+            check_choice("field", key, [key for key in Study.model_fields if key != "name"])
+        study = Study(name=name, **content)
+        _check_parts(study)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{place} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{place}: expected fields such as title and models, found {content!r}")
-    for key in content:
-        check_choice(
-            f"field in {place}:", key, [key for key in Study.model_fields if key != "name"]
-        )
-    try:
-        study = Study(name=name, **content)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise InputError(f"{place}, {field}: {first['msg']}; found {first['input']!r}") from None
-    _check_parts(study, place)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
     return study
 
 
-def _check_parts(study: Study, place: str) -> None:
+def _check_parts(study: Study) -> None:
+    if not re.fullmatch("[A-Za-z0-9_]+", study.name):
+        raise InputError(f"expected a name of letters, digits and _, found {study.name!r}")
     if bool(study.models) == bool(study.variants):
-        raise InputError(f"{place}: expected either models or variants; found both or neither")
-    for number in study.models:
-        check_choice(f"model in {place}:", number, paper.MODELS)
-    for name in filter(None, [study.reference, *study.only_first_seed]):
-        check_choice(f"variant in {place}:", name, study.variants)
+        raise InputError("expected either models or variants; found both or neither")
     if study.folds and study.models:
-        raise InputError(f"{place}: folds are for variants; found models")
+        raise InputError("folds are for variants; found models")
+    for number in study.models:
+        check_choice("model", number, paper.MODELS)
+    for name in filter(None, [study.reference, *study.only_first_seed]):
+        check_choice("variant", name, study.variants)
     groups = [study.parameters, study.pretrained, study.scratch, study.identity]
     for values in [*groups, *study.variants.values(), *study.settings.values()]:
-        try:
-            check_names(values)
-        except InputError as error:
-            raise InputError(f"{place}: {error}") from None
-    if not re.fullmatch("[A-Za-z0-9_]+", study.name):
-        raise InputError(f"{place}: expected a name of letters, digits and _, found {study.name!r}")
+        check_names(values)

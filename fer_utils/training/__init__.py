@@ -9,22 +9,11 @@ from fer_utils.training.augmentation import (
     training_input,
 )
 from fer_utils.training.data import FaceDataset, prepare_manifest
-from fer_utils.training.embedding import CollapseWarning
-from fer_utils.training.fitting import Interrupted, build, fit, predictions_table, score
+from fer_utils.training.fitting import Interrupted, build, fit
+from fer_utils.training.recorder import CollapseWarning
 
 __all__ = [
-    "CollapseWarning",
-    "FaceDataset",
-    "Interrupted",
-    "build",
-    "change",
-    "crop",
-    "evaluation_input",
-    "fit",
-    "parameters",
-    "predictions_table",
-    "prepare_manifest",
-    "score",
-    "square_side",
+    "CollapseWarning", "FaceDataset", "Interrupted", "build", "change", "crop", "evaluation_input",
+    "fit", "parameters", "prepare_manifest", "square_side",
     "training_input",
-]
+]  # fmt: skip

@@ -43,27 +43,16 @@ def normalize(pixels: Tensor) -> Tensor:
 def evaluation_input(squares: Tensor, size: int) -> Tensor:
     """The evaluation transform of validation and test: the centre of each square, normalised.
 
-    Args:
-        squares: uint8 (N, C, S, S), C = 1 or 3.
-        size: side of the result.
-
-    Returns:
-        float32 (N, 3, size, size).
+    uint8 squares (N, C, S, S), C = 1 or 3, become float32 (N, 3, size, size).
     """
     start = round((squares.shape[-1] - size) / 2)
     return normalize(squares[..., start : start + size, start : start + size])
 
 
 def training_input(squares: Tensor, seeds: Tensor, params: RunParameters) -> Tensor:
-    """Randomly changed images of a training batch, as `params.augmentation` asks.
+    """The same of a training batch, randomly changed as `params.augmentation` asks.
 
-    Args:
-        squares: uint8 (N, C, S, S), C = 1 or 3.
-        seeds: int64 (N,), one an image.
-        params: `image_size`, `augmentation`, `augmentation_strength`, `crop_scale_min`.
-
-    Returns:
-        float32 (N, 3, size, size).
+    `seeds` are int64 (N,), one an image.
     """
     if params.augmentation == "strong":
         return normalize(change(squares, seeds, params.image_size, params.augmentation_strength))
@@ -124,17 +113,12 @@ def change(squares: Tensor, seeds: Tensor, size: int, strength: float = 1.0) -> 
     def column(name: str, low: float, high: float) -> Tensor:
         return torch.from_numpy(draws.uniform(name, low, high)).float().to(squares.device)
 
-    images = squares.float()
-    grid = F.affine_grid(
-        _affine(column, size / squares.shape[-1], strength),
-        [len(images), 1, size, size],
-        align_corners=False,
-    )
+    images, shape = squares.float(), (-1, 1, 1, 1)
+    turned = _affine(column, size / squares.shape[-1], strength)
+    grid = F.affine_grid(turned, [len(images), 1, size, size], align_corners=False)
     images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    shape = (-1, 1, 1, 1)
-    jitter = strength * JITTER
-    contrast = column("contrast", 1 - jitter, 1 + jitter).view(shape)
-    brightness = column("brightness", 1 - jitter, 1 + jitter).view(shape)
+    jitter = 1 - strength * JITTER, 1 + strength * JITTER
+    contrast, brightness = (column(n, *jitter).view(shape) for n in ("contrast", "brightness"))
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     images = ((images - mean) * contrast + mean * brightness).clamp_(0, 255)
     hit = column("erased", 0, 1) < strength * ERASED
@@ -145,15 +129,17 @@ def change(squares: Tensor, seeds: Tensor, size: int, strength: float = 1.0) -> 
 
 def _affine(column, share: float, strength: float) -> Tensor:
     """(N, 2, 3): where in a square, −1 to 1, the pixels of the result come from."""
-    angle = strength * column("rotation", -ROTATION, ROTATION).deg2rad()
-    zoom = share * (1 + strength * column("zoom", -ZOOM, ZOOM))
-    shear = strength * column("shear", -SHEAR, SHEAR)
-    x, y = (2 * strength * column(name, -SHIFT, SHIFT) for name in ("x", "y"))
+
+    def around(name: str, middle: float, reach: float) -> Tensor:
+        return column(name, middle - strength * reach, middle + strength * reach)
+
+    angle, shear = around("rotation", 0, ROTATION).deg2rad(), around("shear", 0, SHEAR)
+    zoom = share * around("zoom", 1, ZOOM)
+    x, y = 2 * around("x", 0, SHIFT), 2 * around("y", 0, SHIFT)
     mirror = torch.where(column("flip", 0, 1) < 0.5, -1.0, 1.0)
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
-    x = torch.stack([cos * mirror, shear * cos - sin, x], dim=1)
-    y = torch.stack([sin * mirror, shear * sin + cos, y], dim=1)
-    return torch.stack([x, y], dim=1)
+    rows = [cos * mirror, shear * cos - sin, x], [sin * mirror, shear * sin + cos, y]
+    return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
 
 
 def _stretch(column, name: str, size: int) -> Tensor:

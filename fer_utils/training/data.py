@@ -21,8 +21,6 @@ IN_MEMORY = 2 << 30  # bytes: larger sets of squares are decoded again in each e
 def prepare_manifest(params: RunParameters, root: Path) -> pd.DataFrame:
     """The images of a run: read or drawn, split, freed of leaks, cut to the sizes asked for.
 
-    A size of 0 means all.
-
     With `target="subject"` a tenth of each person's training images becomes the validation split;
     the test split is the people held out. With `evaluation="validation"` there is no test split:
     a search cannot see it, while leaks into it are removed all the same.
@@ -30,64 +28,53 @@ def prepare_manifest(params: RunParameters, root: Path) -> pd.DataFrame:
     Raises:
         InputError: where the data are not what was asked for.
     """
-    of_people = params.target == "subject"
     if params.dataset == "synthetic":
         manifest = _draw(params)
-    elif not params.data:
+    elif params.data:
+        with datasets.remembered_checks(root / ".cache" / "checks"):
+            manifest = _read(params, root)
+    else:
         raise InputError(
             f"dataset {params.dataset!r} needs its folder: give data=… (make study … DATA=/path)"
         )
-    elif params.dataset == "identities":
-        manifest = datasets.read_identities(
-            resolve_path(params.data, root),
-            min_images=params.data_option("min_images"),
-            on_bad_image=params.data_option("on_bad_image"),
-        )
-    else:
-        manifest = _read(params, root)
     people = params.data_option("held_out_people")
     if people:
         manifest = datasets.hold_out_subjects(manifest, people, seed=params.data_seed)
-    if of_people:
+    if params.target == "subject":
         manifest = datasets.hold_out_within_subjects(manifest, fraction=0.1, seed=params.data_seed)
     if params.evaluation == "validation":
         manifest = datasets.without(manifest, "test")
     _check_splits(manifest, params)
-    manifest = manifest.drop(columns="fingerprint", errors="ignore")
     margin = params.data_option("box_margin")
-    cut_already = manifest.attrs.get("release") == "npy"
-    if margin is None or cut_already:
+    if margin is None or manifest.attrs.get("release") == "npy":  # cut already
         return manifest
     return datasets.with_margin(manifest, margin)
 
 
 def _draw(params: RunParameters) -> pd.DataFrame:
-    noise = params.data_option("label_noise")
+    options = ("subjects", "difficulty", "label_noise")
+    given = {name: params.data_option(name) for name in options}
     return datasets.read_synthetic(
-        train=params.train_images,
-        validation=params.validation_images,
-        test=params.test_images,
-        subjects=params.data_option("subjects"),
-        difficulty=params.data_option("difficulty"),
+        **{split: getattr(params, f"{split}_images") for split in datasets.SPLITS},
+        **{name: value for name, value in given.items() if value is not None},
         image_size=square_side(params),
         proportions="balanced" if params.target == "subject" else "table3",
         seed=params.data_seed,
-        **({} if noise is None else {"label_noise": noise}),
     )
 
 
 def _read(params: RunParameters, root: Path) -> pd.DataFrame:
+    options = {"on_bad_image": params.data_option("on_bad_image")}
     # FER+'s reader removes leaks itself: those of images that its label rule drops, too.
-    ferplus = params.dataset == "ferplus"
-    by_reader = ferplus and params.protocol == "official" and params.remove_leaks == "exact"
-    options = {"remove_leaks": by_reader, "label_rule": params.label_rule} if ferplus else {}
-    with datasets.remembered_checks(root / ".cache" / "checks"):
-        manifest = datasets.read_dataset(
-            params.dataset,
-            resolve_path(params.data, root),
-            on_bad_image=params.data_option("on_bad_image"),
-            **options,
-        )
+    ferplus, leaks = params.dataset == "ferplus", params.remove_leaks
+    by_reader = ferplus and params.protocol == "official" and leaks == "exact"
+    if ferplus:
+        options |= {"remove_leaks": by_reader, "label_rule": params.label_rule}
+    if params.dataset == "identities":
+        options["min_images"] = params.data_option("min_images")
+    manifest = datasets.read_dataset(params.dataset, resolve_path(params.data, root), **options)
+    if params.dataset == "identities":
+        return manifest
     if params.protocol == "paper":
         per_class = params.data_option("held_out_per_class")
         manifest = datasets.paper_protocol(manifest, params.data_seed, per_class)
@@ -96,28 +83,26 @@ def _read(params: RunParameters, root: Path) -> pd.DataFrame:
         manifest = folds[params.fold]
     else:
         manifest = datasets.official(manifest, params.data_seed)
-    if params.remove_leaks != "none" and not by_reader:
-        manifest = datasets.remove_training_leaks(manifest, near=params.remove_leaks == "near")
-    for split in ("train", "validation", "test"):
+    if leaks != "none" and not by_reader:
+        manifest = datasets.remove_training_leaks(manifest, near=leaks == "near")
+    for split in datasets.SPLITS:
         images = getattr(params, f"{split}_images")
-        if images:
+        if images:  # 0: all
             manifest = datasets.subsample(manifest, split, images, seed=params.data_seed)
-    return manifest
+    return datasets.group_held_out(manifest)
 
 
 def _check_splits(manifest: pd.DataFrame, params: RunParameters) -> None:
     of_people = params.target == "subject"
-    needed = ("train", "validation") if of_people else ("train", "validation", params.evaluation)
-    for split in needed:
+    for split in ("train", "validation", "validation" if of_people else params.evaluation):
         if not (manifest["split"] == split).any():
             what = "images of a person (6 give one to validation)" if of_people else "images"
             raise InputError(
                 f"expected images in the {split} split, found none; ask for more {what}"
             )
-    if of_people:
-        held_out = manifest.loc[manifest["split"] == "test", "subject"]
-        if len(held_out):
-            metrics.make_pairs(held_out, pairs=2)  # fails before the training, not after it
+    held_out = manifest[manifest["split"] == "test"]
+    if of_people and len(held_out):
+        metrics.make_pairs(held_out["subject"], pairs=2)  # fails before the training, not after it
 
 
 class SeededSampler(Sampler):
@@ -145,32 +130,32 @@ class SeededSampler(Sampler):
         order = torch.randperm(self.length, generator=generator)
         seeds = torch.randint(2**62, (self.length,), generator=generator)
         keys = list(zip(order.tolist(), seeds.tolist(), strict=True))
-        for number in range(len(self)):
-            batch = keys[number * self.batch_size : (number + 1) * self.batch_size]
-            share = slice(
-                self.rank * len(batch) // self.ranks, (self.rank + 1) * len(batch) // self.ranks
-            )
-            yield batch[share]
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            batch = keys[start : start + self.batch_size]
+            first, end = (rank * len(batch) // self.ranks for rank in (self.rank, self.rank + 1))
+            yield batch[first:end]
 
 
 class FaceDataset(Dataset):
     """The images of one split, a batch at a time: network input and targets.
 
+    Keys are indices (evaluation), or pairs (index, seed) (training, augmented).
+
     Args:
-        manifest: rows of one split.
-        params: of the run.
         targets: "label", "votes" (distributions) or "subject" (places in `classes`).
         classes: of "subject": their names, in order.
-
-    Keys are indices (evaluation), or pairs (index, seed) (training, augmented).
     """
 
-    def __init__(
-        self, manifest: pd.DataFrame, params: RunParameters, targets="label", classes=None
-    ):
+    def __init__(self, manifest: pd.DataFrame, params: RunParameters, targets="label", classes=()):
         self.manifest, self.params = manifest, params
         self.side = square_side(params)
-        self.targets = _targets(manifest, targets, classes)
+        if targets == "votes":
+            found = datasets.vote_shares(manifest).astype(np.float32)
+        elif targets == "subject":
+            found = pd.Index(classes).get_indexer(manifest["subject"])
+        else:
+            found = manifest["label"].to_numpy(np.int64)
+        self.targets = torch.tensor(found)
         whole = len(manifest) * self.side**2 * 3 <= IN_MEMORY
         self._squares = datasets.load_squares(manifest, self.side) if whole else None
 
@@ -186,7 +171,7 @@ class FaceDataset(Dataset):
         else:
             squares = self._squares[indices]
         squares = torch.from_numpy(np.ascontiguousarray(squares.transpose(0, 3, 1, 2)))
-        seeds = (torch.tensor([key[1] for key in keys]),) if augmented else ()
+        seeds = [torch.tensor([key[1] for key in keys])] if augmented else []
         return squares, self.targets[indices], *seeds
 
     def inputs(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
@@ -195,15 +180,6 @@ class FaceDataset(Dataset):
         if seeds:
             return training_input(squares, seeds[0], self.params), targets
         return evaluation_input(squares, self.params.image_size), targets
-
-
-def _targets(manifest: pd.DataFrame, kind: str, classes) -> Tensor:
-    if kind == "votes":
-        return torch.from_numpy(datasets.vote_shares(manifest).astype(np.float32))
-    if kind == "subject":
-        places = {name: place for place, name in enumerate(classes)}
-        return torch.tensor([places.get(name, -1) for name in manifest["subject"]])
-    return torch.tensor(manifest["label"].to_numpy(), dtype=torch.int64)
 
 
 class PrefetchLoader(DataLoader):
@@ -239,26 +215,24 @@ class ExpressionData(LightningDataModule):
         super().__init__()
         self.params = params
         self.on_gpu = params.device != "cpu" and torch.cuda.is_available()
-        classes, kind = None, params.target
-        if kind == "subject":
-            known = manifest.loc[manifest["split"] == "train", "subject"]
-            classes = sorted(known.unique())
         # Soft targets are for training alone: selection and metrics are those of the labels.
-        votes = params.label_mode == "probability"
+        kind, votes = params.target, params.label_mode == "probability"
+        training = manifest["split"] == "train"
+        classes = sorted(manifest.loc[training, "subject"].unique()) if kind == "subject" else ()
 
-        def part(split: str, targets: str) -> FaceDataset | None:
+        def part(split: str, targets: str = kind) -> FaceDataset | None:
             rows = manifest[manifest["split"] == split].reset_index(drop=True)
             rows.attrs = manifest.attrs
             return FaceDataset(rows, params, targets, classes) if len(rows) else None
 
         self.train = part("train", "votes" if votes else kind)
-        self.validation = part("validation", kind)
-        self.test = part("test", kind)
+        self.validation, self.test = part("validation"), part("test")
 
     def _loader(self, dataset: FaceDataset, **options) -> DataLoader:
         # A GPU gets the squares and changes them itself; else the loading thread does.
         collate = _as_it_is if self.on_gpu else dataset.inputs
         workers = self.params.workers if dataset._squares is None else 0
+        options = options or {"batch_size": evaluation_batch(self.params.image_size)}
         return PrefetchLoader(
             dataset, num_workers=workers, pin_memory=self.on_gpu, collate_fn=collate, **options
         )
@@ -268,17 +242,17 @@ class ExpressionData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         ranks, rank = losses.world_size(), self.trainer.global_rank if self.trainer else 0
-        params = self.params
-        sampler = SeededSampler(len(self.train), params.batch_size, params.seed, rank, ranks)
-        return self._loader(self.train, batch_sampler=sampler)
+        own = self.params.batch_size, self.params.seed
+        return self._loader(
+            self.train, batch_sampler=SeededSampler(len(self.train), *own, rank, ranks)
+        )
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader(self.validation, batch_size=evaluation_batch(self.params.image_size))
+        return self._loader(self.validation)
 
     def predict_dataloader(self) -> list[DataLoader]:
-        size = evaluation_batch(self.params.image_size)
-        parts = [part for part in (self.validation, self.test) if part is not None]
-        return [self._loader(part, batch_size=size) for part in parts]
+        parts = (self.validation, self.test)
+        return [self._loader(part) for part in parts if part is not None]
 
 
 def evaluation_batch(image_size: int) -> int:

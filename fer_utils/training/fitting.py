@@ -14,11 +14,9 @@ import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
-from torch import Tensor
 
 from fer_utils import datasets, losses, metrics, models
 from fer_utils.core import (
-    EXPRESSIONS,
     LOG_PROBABILITIES,
     Diverged,
     InputError,
@@ -30,9 +28,16 @@ from fer_utils.core import (
     resolve_path,
 )
 from fer_utils.training.data import ExpressionData, prepare_manifest
-from fer_utils.training.module import ExpressionModule
+from fer_utils.training.module import ExpressionModule, recall_of_each
 from fer_utils.training.recorder import Abandoned, RunLogger
 
+# Run parameters that a network's head, a loss and a Trainer take by the same names.
+HEAD = {"embedding_dim", "embedding_activation", "embedding_norm", "classifier"}
+LOSS = {
+    *("cluster_weight", "alpha", "gamma", "weight_power", "reduction", "center_distance", "seed"),
+    *("normalize_embedding", "center_init", "center_update"),
+}
+TRAINER = {"devices", "strategy", "precision", "accumulate_grad_batches"}
 PIXELS = 32  # side length at which people are compared without a network
 COUNTED = ("leaks_removed", "near_leaks_removed")  # what a manifest says was left out
 
@@ -57,14 +62,10 @@ def fit(
     number of threads, arrives at the same numbers.
 
     Args:
-        params: run parameters, resolved or as a dict (strict: see `core.parameters`).
         root: the checkout; default: the one around the working directory.
         on_epoch: called after each epoch with the history so far.
         stop: asked at each batch whether to go on, "", or to end, "after_epoch" or "now". After the
             epoch the run is evaluated as it stands, but not finished (`Run.stopped`).
-
-    Returns:
-        The finished `Run`, or the stopped one.
 
     Raises:
         InputError: for bad parameters or data, or where the folder holds another run.
@@ -93,17 +94,17 @@ def _complete(run: Run, params: RunParameters, logger: RunLogger) -> None:
     module = build(params, manifest, run.root)
     if params.compile:
         module.network.compile()
-    data = ExpressionData(manifest, params)
-    trainer = _trainer(params, logger)
+    data, trainer = ExpressionData(manifest, params), _trainer(params, logger)
     if not run.begun:
         datasets.write_manifest(manifest, run.path("manifest.parquet"))
     if not run.begun or run.params.epochs != params.epochs:
-        run.start(params, _device_name(trainer))
+        device = trainer.strategy.root_device
+        on_cuda = device.type == "cuda"
+        run.start(params, torch.cuda.get_device_name(device) if on_cuda else device.type)
     run.forget_evaluation()
-    found = {}
+    found, last = {}, run.path("last.ckpt")
     with _interruptible(run, params.epochs):
         try:
-            last = run.path("last.ckpt")
             trainer.fit(module, data, ckpt_path=last if last.is_file() else None, weights_only=True)
         except Diverged as error:
             found["diverged_in"] = logger.record_divergence()
@@ -114,27 +115,32 @@ def _complete(run: Run, params: RunParameters, logger: RunLogger) -> None:
                     f"the best epoch before is evaluated: {error}",
                     stacklevel=2,
                 )
-    if not trainer.is_global_zero:
-        return
-    _describe(run, params, module)
-    if not logger.history:
-        run.write_json("metrics.json", {**_image_counts(manifest), **found})
-        return
-    _take_best(run, module, logger)
-    with _interruptible(run, params.epochs):
-        found |= _evaluate(run, params, module, data, trainer)
-    done = len(logger.history)
-    stopped = done < params.epochs and "diverged_in" not in found
-    about = {"stopped_after": done, "epochs": params.epochs} if stopped else {}
-    about |= {
-        "best_epoch": logger.best["epoch"],
-        "collapsed": any(row["collapsed"] for row in logger.history),
-        **_image_counts(manifest),
-        "seconds": round(sum(row["seconds"] for row in logger.history), 1),
-    }
-    if params.target == "subject":
+        if not trainer.is_global_zero:
+            return
+        about = models.describe(module.network, params.image_size)
+        about["pretrained"] = {**module.pretrained, "source": Path(params.weights).name}
+        run.write_json("architecture.json", about)
+        if logger.history:
+            _take_best(run, module, logger)
+            found |= _evaluate(run, params, module, data, trainer)
+    _write_metrics(run, params, manifest, logger, found)
+
+
+def _write_metrics(run, params, manifest: pd.DataFrame, logger: RunLogger, found: dict) -> None:
+    """The run's last file, or `stopped.json` where epochs are left."""
+    rows, about = logger.history, {}
+    stopped = len(rows) < params.epochs and "diverged_in" not in found
+    if stopped:
+        about = {"stopped_after": len(rows), "epochs": params.epochs}
+    if rows:
+        about |= {"best_epoch": logger.best["epoch"]}
+        about |= {"collapsed": any(row["collapsed"] for row in rows)}
+    about |= _image_counts(manifest)
+    if rows:
+        about["seconds"] = round(sum(row["seconds"] for row in rows), 1)
+    if rows and params.target == "subject":
         about |= {name: logger.best[name] for name in ("validation_accuracy", "validation_f1")}
-    run.write_json("stopped.json" if stopped else "metrics.json", {**about, **found})
+    run.write_json("stopped.json" if stopped else "metrics.json", about | found)
 
 
 def _manifest(run: Run, params: RunParameters) -> pd.DataFrame:
@@ -165,50 +171,28 @@ def build(params: RunParameters, manifest: pd.DataFrame, root: Path) -> Expressi
     network = models.FERNet(
         backbone,
         num_classes=len(counts),
-        embedding_dim=params.embedding_dim,
-        embedding_activation=params.embedding_activation,
-        embedding_norm=params.embedding_norm,
-        classifier=params.classifier,
         logit_scale=params.loss_options.get("scale", 30.0),
+        **params.model_dump(include=HEAD),
     )
     if params.device != "cpu" and torch.cuda.is_available() and params.devices != 1:
         network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
     models.freeze_stages(network, params.frozen_stages)
-    loss = losses.make_loss(
-        params.loss,
-        counts,
-        params.embedding_dim,
-        cluster_weight=params.cluster_weight,
-        alpha=params.alpha,
-        gamma=params.gamma,
-        weight_power=params.weight_power,
-        reduction=params.reduction,
-        center_distance=params.center_distance,
-        normalize_embedding=params.normalize_embedding,
-        center_init=params.center_init,
-        center_update=params.center_update,
-        seed=params.seed,
-        **params.loss_options,
-    )
+    options = params.model_dump(include=LOSS) | params.loss_options
+    loss = losses.make_loss(params.loss, counts, params.embedding_dim, **options)
     network = network.to(memory_format=torch.channels_last)
     return ExpressionModule(network, loss, params, report)
 
 
 def _trainer(params: RunParameters, logger: RunLogger) -> lightning.Trainer:
-    if params.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("expected a CUDA device (device='cuda'), found none; use 'auto' or 'cpu'")
-    if params.device == "mps" and not torch.backends.mps.is_available():
-        raise InputError("expected an Apple GPU (device='mps'), found none; use 'auto' or 'cpu'")
+    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if params.device in there and not there[params.device]():
+        raise InputError(f"expected a device {params.device!r}, found none; use 'auto' or 'cpu'")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     watched = not in_headless_kernel()
     with _quiet():
         return lightning.Trainer(
             accelerator="gpu" if params.device == "cuda" else params.device,
-            devices=params.devices,
-            strategy=params.strategy,
-            precision=params.precision,
             max_epochs=params.epochs,
-            accumulate_grad_batches=params.accumulate_grad_batches,
             gradient_clip_val=params.clip_norm or None,
             callbacks=[logger, EpochBar()] if watched else [logger],
             enable_progress_bar=watched,
@@ -218,12 +202,8 @@ def _trainer(params: RunParameters, logger: RunLogger) -> lightning.Trainer:
             enable_checkpointing=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            **params.model_dump(include=TRAINER),
         )
-
-
-def _device_name(trainer: lightning.Trainer) -> str:
-    device = trainer.strategy.root_device
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 class EpochBar(TQDMProgressBar):
@@ -237,21 +217,15 @@ class EpochBar(TQDMProgressBar):
     def init_validation_tqdm(self) -> Tqdm:
         return Tqdm(disable=True)
 
-    def init_predict_tqdm(self) -> Tqdm:
-        return Tqdm(disable=True)
+    init_predict_tqdm = init_validation_tqdm
 
 
 @contextlib.contextmanager
 def _quiet():
     """Without Lightning's advice that does not apply here."""
-    advice = (
-        "does not have many workers",
-        "number of training batches",
-        "in eval mode",
-        "treespec",
-    )
+    advice = ("does not have many workers", "number of training batches", "in eval mode")
     with warnings.catch_warnings():
-        for words in advice:
+        for words in (*advice, "treespec", "ckpt_path"):
             warnings.filterwarnings("ignore", message=f".*{words}")
         yield
 
@@ -275,20 +249,9 @@ def _interruptible(run: Run, epochs: int):
         ) from None
 
 
-def _describe(run: Run, params: RunParameters, module: ExpressionModule) -> None:
-    about = models.describe(module.network, params.image_size)
-    about["pretrained"] = {**module.pretrained, "source": Path(params.weights).name}
-    run.write_json("architecture.json", about)
-
-
 def _take_best(run: Run, module: ExpressionModule, logger: RunLogger) -> None:
     """Make the selected epoch's weights `best.safetensors`, and load them."""
-    path = logger.best_file("weights")
-    header = models.load_weights(module.evaluated, path)
-    if header.get("epoch") != str(logger.best["epoch"]):
-        raise InputError(
-            f"expected weights of epoch {logger.best['epoch']} in {path}, got {header}"
-        )
+    models.load_weights(module.evaluated, logger.best_file("weights"))
     for kind, name in (("weights", "best.safetensors"), ("centers", "centers.npy")):
         if logger.best_file(kind).is_file():
             with atomic_write(run.path(name)) as temporary:
@@ -297,54 +260,41 @@ def _take_best(run: Run, module: ExpressionModule, logger: RunLogger) -> None:
 
 def _evaluate(run, params, module, data: ExpressionData, trainer) -> dict:
     """Write predictions of validation and test; metrics of the split that `params` names."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*ckpt_path")
-        parts = trainer.predict(module, datamodule=data)
     splits = {"validation": data.validation, "test": data.test}
-    splits = {name: part for name, part in splits.items() if part is not None}
+    splits = {name: part.manifest for name, part in splits.items() if part is not None}
+    parts = trainer.predict(module, datamodule=data)
     parts = [parts] if len(splits) == 1 else parts
     results = {
         name: [torch.cat(found).numpy() for found in zip(*batches, strict=True)]
         for name, batches in zip(splits, parts, strict=True)
     }
     if params.target == "subject":
-        if data.test is None:
+        if "test" not in splits:
             return {}
-        return _verify(run, data.test.manifest, results["test"][1], params.data_seed)
-    tables = [
-        predictions_table(name, splits[name].manifest, log_p)
-        for name, (log_p, _) in results.items()
-    ]
+        return _verify(run, splits["test"], results["test"][1], params.data_seed)
+    tables = {name: _predictions(name, splits[name], log_p) for name, (log_p, _) in results.items()}
     with atomic_write(run.path("predictions.parquet")) as temporary:
-        pd.concat(tables).to_parquet(temporary, index=False)
-    _, features = results[params.evaluation]
+        pd.concat(tables.values()).to_parquet(temporary, index=False)
     with atomic_write(run.path("features.npy")) as temporary:
-        np.save(temporary, features)
-    scored = next(table for table in tables if table["split"].iloc[0] == params.evaluation)
-    return score(scored)
+        np.save(temporary, results[params.evaluation][1])
+    return _score(tables[params.evaluation])
 
 
-def predictions_table(
-    split: str, manifest: pd.DataFrame, log_probabilities: Tensor
-) -> pd.DataFrame:
-    """Rows of `predictions.parquet`: split, image, label and eight log-probabilities (float16)."""
-    table = pd.DataFrame(log_probabilities.astype(np.float16), columns=LOG_PROBABILITIES)
-    table.insert(0, "label", manifest["label"].to_numpy(np.int64))
-    table.insert(0, "image", manifest["image"].astype(str).to_numpy())
-    table.insert(0, "split", split)
-    return table
+def _predictions(split: str, manifest: pd.DataFrame, log_p: np.ndarray) -> pd.DataFrame:
+    images, labels = manifest["image"].astype(str), manifest["label"].astype(np.int64)
+    about = pd.DataFrame({"split": split, "image": images, "label": labels})
+    table = pd.DataFrame(log_p.astype(np.float16), columns=LOG_PROBABILITIES)
+    return pd.concat([about.reset_index(drop=True), table], axis=1)
 
 
-def score(predictions: pd.DataFrame) -> dict:
-    """The six metrics, macro recall, recall of each class and the confusion matrix of a table."""
+def _score(predictions: pd.DataFrame) -> dict:
+    """Metrics, recall of each class and the confusion matrix."""
     labels = predictions["label"].to_numpy()
     probabilities = np.exp(predictions[list(LOG_PROBABILITIES)].to_numpy(np.float64))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    found = metrics.evaluate(labels, probabilities)
-    confusion = metrics.confusion_matrix(labels, probabilities.argmax(axis=1))
-    recalls = metrics.recall_per_class(confusion)
-    found |= {f"recall_{name}": float(r) for name, r in zip(EXPRESSIONS, recalls, strict=True)}
-    return {**found, "confusion": confusion.tolist()}
+    chosen = probabilities.argmax(axis=1)
+    found = metrics.evaluate(labels, probabilities) | recall_of_each(labels, chosen)
+    return found | {"confusion": metrics.confusion_matrix(labels, chosen).tolist()}
 
 
 def _verify(run: Run, people: pd.DataFrame, features: np.ndarray, seed: int) -> dict:
@@ -355,13 +305,8 @@ def _verify(run: Run, people: pd.DataFrame, features: np.ndarray, seed: int) -> 
     images = people["image"].astype(str).to_numpy()
     of_network = metrics.cosine_similarities(features, pairs)
     of_pixels = metrics.cosine_similarities(pixels, places.reshape(pairs.shape))
-    columns = {
-        "image_1": images[pairs[:, 0]],
-        "image_2": images[pairs[:, 1]],
-        "same": same,
-        "similarity": of_network,
-        "pixel_similarity": of_pixels,
-    }
+    columns = {"image_1": images[pairs[:, 0]], "image_2": images[pairs[:, 1]], "same": same}
+    columns |= {"similarity": of_network, "pixel_similarity": of_pixels}
     with atomic_write(run.path("verification.parquet")) as temporary:
         pd.DataFrame(columns).to_parquet(temporary, index=False)
     by_pixels = metrics.verify(of_pixels, same)

@@ -13,19 +13,14 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from fer_utils import losses, metrics, models
 from fer_utils.core import EXPRESSIONS, RunParameters
-from fer_utils.training.embedding import center_stats, embedding_stats
+from fer_utils.training.recorder import center_stats, embedding_stats
 
 
 class ExpressionModule(LightningModule):
-    """A network and its joint loss, trained by the paper's recipe.
+    """A `FERNet` and its joint loss, trained by the paper's recipe.
 
     In evaluation mode the network with averaged weights answers, if there is one.
-
-    Args:
-        network: a `FERNet`.
-        loss: from `make_loss`.
-        params: resolved.
-        pretrained: report of `load_pretrained`.
+    `pretrained` is the report of `load_pretrained`.
     """
 
     def __init__(
@@ -62,9 +57,8 @@ class ExpressionModule(LightningModule):
         if params.optimizer == "adamw":
             optimizer = torch.optim.AdamW(groups, **options)
         else:
-            if centers:
-                groups[1]["momentum"] = 0.0
-            optimizer = torch.optim.SGD(groups, momentum=params.momentum, **options)
+            groups[0]["momentum"] = params.momentum  # the centres have none
+            optimizer = torch.optim.SGD(groups, **options)
         steps = self.trainer.estimated_stepping_batches // self.trainer.max_epochs
         factors = [lambda step: lr_factor(params, step, steps), lambda _: 1.0]  # γ stays
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factors[: len(groups)])
@@ -108,10 +102,9 @@ class ExpressionModule(LightningModule):
         logits, features = self(images)
         with losses.local_reduction():
             loss = self.loss(logits, features, targets)
-        if self.params.reduction != "sum":
-            loss = loss * len(targets)
+        loss = loss if self.params.reduction == "sum" else loss * len(targets)
         predictions = self._probabilities(images, logits).argmax(1)
-        self._validation.append((loss, predictions, targets, features.float()))
+        self._validation.append((loss[None], predictions, targets, features.float()))
 
     def predict_step(self, batch: tuple[Tensor, Tensor], _, dataloader_idx=0):
         """Log-probabilities (N, C) and features (N, D); of people the features alone."""
@@ -134,46 +127,36 @@ class ExpressionModule(LightningModule):
         A loss is the run's own under its reduction; a sum over the batch counts as its mean, so
         that batches of different size compare.
         """
-        loss, predictions, targets, features = zip(*self._validation, strict=True)
-        features, labels = torch.cat(features), torch.cat(targets)
-        predictions, targets = torch.cat(predictions).cpu().numpy(), labels.cpu().numpy()
+        loss, predictions, labels, features = map(torch.cat, zip(*self._validation, strict=True))
+        found, targets = predictions.cpu().numpy(), labels.cpu().numpy()
         train_loss = self._loss_sum / self._images
         if losses.world_size() > 1:
             dist.all_reduce(train_loss, dist.ReduceOp.AVG)
-        recalls = {}
-        if self.params.target == "label":
-            found = metrics.recall_per_class(metrics.confusion_matrix(targets, predictions))
-            recalls = {
-                f"validation_recall_{name}": float(value)
-                for name, value in zip(EXPRESSIONS, found, strict=True)
-            }
+        recalls = recall_of_each(targets, found) if self.params.target == "label" else {}
+        f1 = f1_score(targets, found, average="macro", zero_division=0)
         return {
             "train_loss": float(train_loss),
             "validation_loss": float(sum(loss)) / len(targets),
-            "validation_accuracy": float(np.mean(predictions == targets)),
-            "validation_f1": float(
-                f1_score(targets, predictions, average="macro", zero_division=0)
-            ),
-            **recalls,
+            "validation_accuracy": float(np.mean(found == targets)),
+            "validation_f1": float(f1),
+            **{f"validation_{name}": value for name, value in recalls.items()},
             "learning_rate": self._learning_rate,
             **embedding_stats(features, labels, self.network.num_classes),
-            **center_stats(features, labels, self.loss.centers, self._centers),
+            **center_stats(self.loss.cluster, self._centers, features, labels),
         }
 
 
+def recall_of_each(targets: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    """`recall_neutral` … `recall_contempt`; NaN of a class without images."""
+    recalls = metrics.recall_per_class(metrics.confusion_matrix(targets, predictions))
+    return {f"recall_{name}": float(r) for name, r in zip(EXPRESSIONS, recalls, strict=True)}
+
+
 def lr_factor(params: RunParameters, step: int, steps: int) -> float:
-    """Learning rate of a step as a multiple of `learning_rate`.
+    """Learning rate of a step, from 0, as a multiple of `learning_rate`; an epoch has `steps`.
 
-    Args:
-        params: `schedule` is "halve", every `halve_every` epochs as in the paper, or "cosine",
-            down to 0; it first rises in equal steps over `warmup_epochs`.
-        step: from 0.
-        steps: of an epoch.
-
-    >>> from fer_utils.core import parameters
-    >>> cosine = parameters({"schedule": "cosine", "epochs": 5, "warmup_epochs": 1})
-    >>> [round(lr_factor(cosine, step, steps=2), 3) for step in range(10)]
-    [0.5, 1.0, 1.0, 0.962, 0.854, 0.691, 0.5, 0.309, 0.146, 0.038]
+    `schedule` is "halve", every `halve_every` epochs as in the paper, or "cosine", down to 0; it
+    first rises in equal steps over `warmup_epochs`.
     """
     warmup = params.warmup_epochs * steps
     rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
@@ -188,19 +171,7 @@ class WeightAverage(nn.Module):
 
     After step n each becomes d · itself + (1 − d) · the original, d being the smaller of `decay`
     and (1 + n) / (10 + n), so that the first weights are soon forgotten. (Lightning's callback
-    would average the centres, too, and wait for the device at each step.)
-
-    Args:
-        network: copied; frozen weights stay as they are.
-        decay: 0–1.
-
-    >>> network = nn.Linear(1, 1, bias=False)
-    >>> _ = nn.init.zeros_(network.weight)
-    >>> average = WeightAverage(network, decay=0.999)
-    >>> _ = nn.init.ones_(network.weight)
-    >>> average.update(network, step=0)
-    >>> round(average.network.weight.item(), 6)
-    0.9
+    would average the centres, too, and wait for the device at each step.) Frozen weights stay.
     """
 
     def __init__(self, network: nn.Module, decay: float):

@@ -108,7 +108,7 @@ def browser(portrait, tmp_path_factory):
 @pytest.fixture
 def page(browser):
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(120_000)
+    context.set_default_timeout(600_000)
     yield context.new_page()
     context.close()
 

@@ -1,16 +1,34 @@
-"""One notebook in JupyterLab, as a page that a test drives."""
+"""One notebook in JupyterLab, as a page that a test drives; and what is kept of its looks."""
 
+import io
 import os
 import re
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from PIL import Image
+
 from tests.browser.servers import ROOT
 
 UNWANTED = re.compile(r"traceback|warning|deprecat|error:", re.IGNORECASE)
 ARTEFACTS = ROOT / ".cache" / "browser"  # screenshots; not committed
+# Of the README: `SCREENS=figures/screens make test-browser` takes them anew.
+SCREENS = ROOT / os.environ.get("SCREENS", ".cache/browser")
+MOST_BYTES = 100_000
 OUTPUT = ".jp-OutputArea-output"
+
+
+def save_screen(locator, name: str) -> None:
+    """An element's picture as `<name>.png`, in as many colours as 100 KB allow."""
+    SCREENS.mkdir(parents=True, exist_ok=True)
+    locator.page.wait_for_timeout(500)
+    whole = Image.open(io.BytesIO(locator.screenshot())).convert("RGB")
+    whole = whole.crop((0, 0, whole.width, min(whole.height, 900)))
+    for colors in (256, 128, 64, 32, 16):
+        whole.quantize(colors).save(SCREENS / f"{name}.png", optimize=True)
+        if (SCREENS / f"{name}.png").stat().st_size <= MOST_BYTES:
+            break
 
 
 class Notebook:
@@ -43,7 +61,7 @@ class Notebook:
         run = "jupyterapp.commands.execute('notebook:run-all-cells')"
         self.script(f"void (window.done = false, {run}.then(() => window.done = true))")
 
-    def wait(self, seconds: float = 300) -> None:
+    def wait(self, seconds: float = 1200) -> None:
         """Wait until all cells have run."""
         self.page.wait_for_function("() => window.done", timeout=1000 * seconds)
 
@@ -72,9 +90,13 @@ class Notebook:
         broken = self.page.locator(f"{OUTPUT} .jupyter-widgets-error-widget")
         return found + broken.all_inner_texts()
 
-    def interrupt(self) -> None:
-        """What the toolbar's ■ does."""
-        self.script("notebook.sessionContext.session.kernel.interrupt()")
+    def clipped(self) -> list[str]:
+        """Labels and buttons whose text is wider than they are."""
+        return self.page.locator(
+            ".widget-label, .widget-button, .widget-dropdown label"
+        ).evaluate_all(
+            "nodes => nodes.filter(n => n.scrollWidth > n.clientWidth + 1).map(n => n.textContent)"
+        )
 
     def save(self) -> None:
         """What Ctrl-S does."""
@@ -99,7 +121,7 @@ class Notebook:
         before, started = picture.get_attribute("src"), time.perf_counter()
         act()
         while picture.get_attribute("src") == before:
-            assert time.perf_counter() - started < 60, "nothing was drawn"
+            assert time.perf_counter() - started < 300, "nothing was drawn"
             self.page.wait_for_timeout(10)
         return time.perf_counter() - started
 

@@ -50,7 +50,7 @@ def serve(command: str, checkout: Path, home: Path, *options: str):
         process.wait(30)
 
 
-def wait_for_address(log: Path, port: int, process: subprocess.Popen, seconds: float = 120) -> str:
+def wait_for_address(log: Path, port: int, process: subprocess.Popen, seconds: float = 600) -> str:
     """The address that the server says it runs at."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:

@@ -13,6 +13,7 @@ from PIL import Image
 from fer_utils.core import EXPRESSIONS, InputError, paper
 from fer_utils.datasets import duplicates
 from fer_utils.datasets.duplicates import audit, find_groups, near_pairs
+from fer_utils.datasets.images import hash_images, remembered_checks
 from fer_utils.datasets.manifest import SPLITS, VOTE_COLUMNS
 from fer_utils.datasets.synthetic import draw_manifest, read_synthetic
 
@@ -58,13 +59,13 @@ def test_duplicates_are_found_within_and_across_splits(planted):
         ("test", "test"): (0, 0),
     }
     assert {key: tuple(row) for key, row in table.iterrows()} == expected
-    assert found.other_label == {"exact": 2, "near": 2} and found.near
-    assert found.groups["exact"].tolist() == [0, 0, 1, 1, *[-1] * 9]
-    assert found.groups["group"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, -1, -1, -1]
-    assert duplicates.duplicate_groups(planted).tolist() == found.groups["group"].tolist()
-    quick = audit(planted, near=False)
-    assert quick.duplicates["near"].sum() == 0 and not quick.near
-    assert quick.groups["group"].equals(found.groups["exact"])
+    assert found.other_label == {"exact": 2, "near": 2}
+    groups, quick = find_groups(planted), find_groups(planted, near=False)
+    assert groups["exact"].tolist() == [0, 0, 1, 1, *[-1] * 9]
+    assert groups["group"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, -1, -1, -1]
+    assert duplicates.duplicate_groups(planted).tolist() == groups["group"].tolist()
+    assert quick["group"].equals(groups["exact"])
+    assert audit(planted, near=False).duplicates["near"].sum() == 0
 
 
 def test_faces_are_compared_in_their_boxes(planted):
@@ -79,6 +80,44 @@ def test_faces_are_compared_in_their_boxes(planted):
     assert find_groups(table)["group"].tolist() == [0, 0]
     whole = table.drop(columns=["box_x"])
     assert find_groups(whole)["group"].tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("damage", ["", '{"pairs": [[0', '["pairs"]', '{"other": 1}'])
+def test_the_same_images_are_searched_once(planted, tmp_path, monkeypatch, damage):
+    searched, marked = [], planted.assign(fingerprint=hash_images(planted))
+    monkeypatch.setattr(
+        duplicates, "near_pairs", lambda t: (searched.append(len(t)), near_pairs(t))[1]
+    )
+
+    def search(table):
+        with remembered_checks(tmp_path):
+            return duplicates.duplicate_groups(table).tolist()
+
+    first = search(marked)
+    assert first == search(planted) == search(marked) and searched == [11]
+    (store,) = tmp_path.iterdir()
+    store.write_text(damage)
+    assert search(marked) == first == search(marked) and searched == [11, 11]
+    monkeypatch.setattr(duplicates, "MIN_CORRELATION", 1.1)  # another rule
+    assert search(marked) == find_groups(marked, near=False)["exact"].tolist()
+    boxed = marked.assign(box_x=0, box_y=0, box_width=9, box_height=9)  # other parts of the images
+    others = boxed, boxed.assign(box_x=1), marked.iloc[2:]
+    assert all(search(table) for table in others) and searched == [11, 11, 11, 11, 11, 10]
+    duplicates.duplicate_groups(marked)  # outside nothing is remembered
+    assert len(searched) == 7
+
+
+def test_groups_of_held_out_images_alone(planted):
+    """Enough for intervals; a manifest that has all its groups keeps them."""
+    held_out = {"other.png": "test", "other_label.png": "test", "upright.png": "validation"}
+    table = planted.assign(split=planted["image"].map(held_out).fillna(planted["split"]))
+    found = duplicates.group_held_out(table)
+    groups = found.set_index("image")["duplicate_group"]
+    assert groups[groups >= 0].to_dict() == {
+        "other.png": 0, "other_label.png": 0, "upright.png": 1, "mirrored.png": 1
+    }  # fmt: skip
+    assert found.attrs == planted.attrs and "duplicate_group" not in table
+    assert duplicates.group_held_out(found) is found
 
 
 def test_near_pairs_are_those_of_a_comparison_of_all_with_all(monkeypatch):
@@ -115,7 +154,7 @@ def test_drawn_people_are_no_duplicates_however_alike():
     """At difficulty 0 they resemble each other enough for a search in pixels to fall for it."""
     drawn = read_synthetic(train=64, validation=8, test=8, difficulty=0.0, subjects=3)
     found = audit(drawn)
-    assert (found.groups == -1).all(axis=None) and not found.near
+    assert (find_groups(drawn) == -1).all(axis=None)
     assert found.duplicates[["exact", "near"]].to_numpy().sum() == 0
     assert found.other_label == {"exact": 0, "near": 0}
 

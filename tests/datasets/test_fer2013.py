@@ -88,7 +88,7 @@ def test_bad_pixels_are_named_or_skipped(root, text):
         ("7,0 0,Training", "a whole number from 0 to 6, found '7'"),
         (",0 0,Training", "a whole number from 0 to 6, found nothing"),
         ("1,0 0,Trainig", "expected the usage .* found 'Trainig'"),
-        ("1,0 0", r"3 fields \(emotion, pixels, usage\), found 2 fields beginning '1'"),
+        ("1,0 0", "expected the usage .* found nothing"),
     ],
 )
 def test_a_bad_row_is_named(root, row, message):
@@ -100,7 +100,7 @@ def test_a_bad_row_is_named(root, row, message):
 def test_missing_columns_and_files_without_labels(root):
     _, *rows = lines_of(root)
     write(root, ["emotion,pixels", *(row.rpartition(",")[0] for row in rows)])
-    assert "found none named Usage but 'emotion, pixels'" in refusal(root)
+    assert "found none named usage but 'emotion, pixels'" in refusal(root)
     (root / "fer2013.csv").unlink()
     (root / "test.csv").write_text("pixels\n" + pixel_text(0) + "\n")
     assert "found Kaggle's test.csv without labels" in refusal(root)

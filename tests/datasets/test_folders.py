@@ -50,7 +50,7 @@ def test_rafdb_rows_and_either_kind_of_images(tmp_path):
         *((f"{name}", "row 4: expected a name .* 1 to 7") for name in ("train_9.jpg", "4")),
         *((f"train_9.jpg {c}", "row 4: .*found 'train_9") for c in ("0", "8", "happy", "1 1")),
         ("val_1.jpg 1", "row 4: expected .*found 'val_1.jpg 1'"),
-        ("train_00001.jpg 3", "row 4: .* found 'train_00001.jpg' in row 1 as well"),
+        ("train_00001.jpg 3", "row 4: .* found 'train_00001.jpg' in .*label.txt row 1 as well"),
     ],
 )
 def test_a_malformed_row_of_rafdb_is_named(tmp_path, line, message):

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from fer_utils import datasets
-from fer_utils.core import InputError
-from fer_utils.datasets import crop_box, images, lists, load_images, load_squares, open_image
+from fer_utils.core import InputError, raster
+from fer_utils.core.raster import crop_box, open_image
+from fer_utils.datasets import images, load_images, load_squares
 from tests.datasets import trees
 
 
@@ -125,7 +126,7 @@ def test_load_images(files, noise, tmp_path):
 def test_squares_are_grey_where_all_images_are(files, noise, tmp_path):
     squares = load_squares(files, 5)
     np.testing.assert_array_equal(squares, noise[:, 1:6])  # the centre
-    np.testing.assert_array_equal(datasets.to_square(noise[0], 5), squares[0])
+    np.testing.assert_array_equal(raster.to_square(noise[0], 5), squares[0])
     for name in files["image"][:4]:
         Image.open(tmp_path / name).convert("L").save(tmp_path / name)
     assert load_squares(files, 3).shape == (5, 3, 3, 3)
@@ -190,14 +191,14 @@ def test_images_are_served_cut(files, noise):
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
     """A dataset, a function that reads it with a cache, and the names of what was decoded."""
-    root, decoded, opener = tmp_path / "faces", [], lists.image_opener
+    root, decoded, opener = tmp_path / "faces", [], images.image_opener
     trees.folder(root)
 
     def counting(table):
         load = opener(table)
         return lambda name: (decoded.append(name), load(name))[1]
 
-    monkeypatch.setattr(lists, "image_opener", counting)
+    monkeypatch.setattr(images, "image_opener", counting)
 
     def read(**options):
         decoded.clear()

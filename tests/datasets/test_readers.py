@@ -52,6 +52,7 @@ def test_manifests_are_usable_and_last(tree, tmp_path):
     assert manifest.pop("fingerprint").tolist() == datasets.hash_images(manifest)
     pd.testing.assert_frame_equal(listed, manifest, check_like=True)
     assert "bad_images" not in listed.attrs
+    assert "did you mean 'skip'" in refusal(reader, root, on_bad_image="skp")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -91,7 +92,6 @@ def test_nothing_there(layout, tmp_path):
         assert "found no such folder" in refusal(reader, tmp_path / name)
     assert "found an empty folder" in refusal(reader, tmp_path / "empty")
     assert "found a file; give the folder" in refusal(reader, tmp_path / "notes.txt")
-    assert "did you mean 'skip'" in refusal(reader, tmp_path, on_bad_image="skp")
 
 
 def last_image(root, reader):

@@ -28,21 +28,21 @@ def started(tmp_path, monkeypatch):
     monkeypatch.chdir(root / "experiments")
     for name in ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH"):
         monkeypatch.setenv(name, "/elsewhere")
-    monkeypatch.setattr(os, "execve", lambda *call: calls.append(call))
+    monkeypatch.setattr(os, "execv", lambda *call: calls.append(call))
     return root, calls
 
 
 def test_lab_opens_the_contents_at_the_root_with_its_token(started, capsys):
     root, calls = started
     server.lab(["--no-browser", "--port=8889"])
-    ((program, arguments, environment),) = calls
+    ((program, arguments),) = calls
     assert program == sys.executable and arguments[1:4] == ["-m", "jupyterlab", str(root)]
     assert "--LabApp.default_url=/lab/tree/notebooks/README.md" in arguments
     assert arguments[-2:] == ["--no-browser", "--port=8889"]
     assert not [word for word in arguments if "token" in word or "password" in word]
     kernels = [f"{sys.prefix}/share/jupyter", "/elsewhere"]
-    assert environment["JUPYTER_PATH"].split(os.pathsep) == kernels
-    (settings,) = Path(environment["JUPYTER_CONFIG_PATH"].split(os.pathsep)[0]).rglob("*.json")
+    assert os.environ["JUPYTER_PATH"].split(os.pathsep) == kernels
+    (settings,) = Path(os.environ["JUPYTER_CONFIG_PATH"].split(os.pathsep)[0]).rglob("*.json")
     assert "Markdown Preview" in json.dumps(json.loads(settings.read_text()))
     assert Path.cwd() == root and "not saved" in capsys.readouterr().out
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest
 
 from fer_utils import metrics
 from fer_utils.core import InputError
@@ -21,27 +20,6 @@ def two_runs(seed=0, gain=0.3):
         for run, signal in zip(runs, (0.3, 0.3 + gain), strict=True)
     ]
     return [run / run.sum(axis=1, keepdims=True) for run in runs]
-
-
-def test_mcnemar_is_exact():
-    # 3 images right in both, 7 only in a, 2 only in b, 4 in neither
-    a, b = [0] * 10 + [1] * 6, [0] * 3 + [1] * 7 + [0] * 2 + [1] * 4
-    expected = {"b": 7, "c": 2, "p_value": pytest.approx(binomtest(7, 9).pvalue)}
-    assert metrics.mcnemar([0] * 16, a, b) == expected
-    assert metrics.mcnemar([0] * 16, a, a) == {"b": 0, "c": 0, "p_value": 1.0}
-    with pytest.raises(InputError, match="16 predictions, found 15"):
-        metrics.mcnemar([0] * 16, a, b[1:])
-
-
-def test_mcnemar_of_a_published_table():
-    """Agresti, Categorical Data Analysis, table 10.1: 86 and 150 changed; z² = 17.36."""
-    right, wrong = [0], [1]
-    a = right * 794 + right * 150 + wrong * 86 + wrong * 570
-    b = right * 794 + wrong * 150 + right * 86 + wrong * 570
-    found = metrics.mcnemar([0] * 1600, a, b)
-    assert (found["b"], found["c"]) == (150, 86) and found["p_value"] == pytest.approx(
-        3.7e-5, rel=0.02
-    )
 
 
 def test_a_comparison_is_that_of_a_loop():

@@ -1,15 +1,13 @@
-"""FERNet, freezing with folded batch norm, and the description that Table 2 and Fig. 1 show."""
+"""FERNet, freezing, and the description that Table 2 and Fig. 1 show."""
 
-import copy
 import json
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from fer_utils import models
-from tests.models.networks import count, randomise
+from tests.models.networks import count
 
 
 def test_embedding_and_classifier_options():
@@ -86,64 +84,6 @@ def test_thawing_brings_stages_back():
 @pytest.mark.parametrize("n", [-1, 6, 2.5, "3", None])
 def test_a_wrong_number_of_stages_is_refused(n, refused):
     refused(["0 to 5", repr(n)], models.freeze_stages, models.FERNet("resnet14"), n)
-
-
-# folding
-
-
-def settled(name, seed=0):
-    return randomise(models.FERNet(name), seed).double()
-
-
-def folded(model):
-    """Names of the convolutions that do the work of a batch norm."""
-    kinds = (nn.Conv2d, nn.BatchNorm2d)
-    found = [name for name, part in model.named_modules() if "forward" in vars(part)]
-    assert all(isinstance(model.get_submodule(name), kinds) for name in found)
-    return [name for name in found if isinstance(model.get_submodule(name), nn.Conv2d)]
-
-
-@pytest.mark.parametrize(
-    "name", ["se_resnet14", "small_se_resnet", "resnet18", "mobilenet_v3_small"]
-)
-def test_frozen_networks_give_the_same_numbers(name):
-    model, images = settled(name), torch.randn(2, 3, 64, 64).double()
-    names = set(model.state_dict())
-    with torch.no_grad():
-        expected = model(images)
-        models.freeze_stages(model, min(3, len(model.stages())))
-        assert folded(model) and set(model.state_dict()) == names
-        torch.testing.assert_close(model(images), expected, rtol=1e-9, atol=1e-9)
-        with models.unfolded(model):
-            assert not folded(model) and torch.equal(model(images)[0], expected[0])
-        assert folded(model)
-        models.freeze_stages(model, 0)
-    assert not folded(model)
-
-
-def test_every_batch_norm_of_a_frozen_resnet_is_folded_and_no_other():
-    found = folded(models.freeze_stages(models.FERNet("se_resnet50"), 3))
-    per_layer = [sum(f".layer{number}." in name for name in found) for number in (1, 2, 3, 4)]
-    assert per_layer == [3 * 3 + 1, 4 * 3 + 1, 0, 0] and len(found) == 1 + 10 + 13
-
-
-def test_new_weights_count_at_once_and_copies_are_their_own():
-    model, images = models.freeze_stages(settled("resnet14"), 5), torch.randn(1, 3, 32, 32).double()
-    other = settled("resnet14", seed=1)
-    with torch.no_grad():
-        copied, before = copy.deepcopy(model), model(images)
-        model.load_state_dict(other.state_dict())
-        torch.testing.assert_close(model(images), other(images))
-        torch.testing.assert_close(copied(images), before)
-
-
-def test_while_statistics_are_live_nothing_is_folded():
-    model, images = settled("resnet14"), torch.randn(4, 3, 32, 32).double()
-    plain = copy.deepcopy(model).train()
-    models.freeze_stages(model, 2)
-    for part in model.modules():
-        part.training = True  # against the network's own rule
-    torch.testing.assert_close(model(images), plain(images))
 
 
 # description

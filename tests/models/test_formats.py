@@ -13,8 +13,7 @@ from safetensors.torch import load_file, save
 from torchvision import models as zoo
 
 from fer_utils import models
-from fer_utils.models.pickles import read_pickle
-from fer_utils.models.weights import _own_name
+from fer_utils.models.weights import _own_name, read_pickle
 from tests.models.networks import bottlenecks, randomise, tensors_of
 from tests.models.writers import PYTHON2, dag_tensors, vggface2_arrays
 

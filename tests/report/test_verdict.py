@@ -131,8 +131,8 @@ def test_the_protocol_says_what_is_amiss(models, model_cases):
 
 
 def test_a_temperature_that_lowers_the_calibration_error_is_said(fold_cases):
-    hot = {"temperature": 3 * np.ones((2, 152, 1))}
-    sharp = dataclasses.replace(fold_cases[0], log_p=3 * fold_cases[0].log_p, by_image=hot)
+    hot = dict.fromkeys(fold_cases[0].temperatures, 3.0)
+    sharp = dataclasses.replace(fold_cases[0], log_p=3 * fold_cases[0].log_p, temperatures=hot)
     before, after = (float(w) for w in report.say_calibration([sharp]).split() if w[0].isdigit())
     errors = [c.score(None, ("ece",), resamples=1)["value"]["ece"] for c in (sharp, fold_cases[0])]
     assert before > after

@@ -6,58 +6,10 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
-from fer_utils import datasets, metrics, studies
-from fer_utils.core import LOG_PROBABILITIES, InputError, Run, parameters
-
-STUDY = {"title": "t", "note": "n", "seeds": [0, 1], "variants": {"one": {}, "two": {}}}
-
-
-def write_run(root, study, name, seed, skill=1.0, images=64, evaluation="test"):
-    """A finished run whose predictions are right the more often the higher its skill."""
-    run = Run(study, name, root)
-    params = parameters({"study": study, "run": name, "seed": seed, "evaluation": evaluation})
-    run.folder.mkdir(parents=True)
-    run.start(params)
-    labels = np.arange(images) % 8
-    rng = np.random.default_rng([seed, int(10 * skill)])
-    logits = rng.normal(size=(images, 8)) + skill * np.eye(8)[labels]
-    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    table = pd.DataFrame(log_p.astype(np.float16), columns=LOG_PROBABILITIES)
-    table.insert(0, "label", labels)
-    table.insert(0, "image", [f"{number:03d}.png" for number in range(images)])
-    table.insert(0, "split", evaluation)
-    table.to_parquet(run.path("predictions.parquet"))
-    manifest = table[["image", "label", "split"]].copy()
-    manifest.attrs = {"dataset": "folder", "root": "/images"}
-    datasets.write_manifest(manifest, run.path("manifest.parquet"))
-    history = {"epoch": [1, 2], "train_loss": [2.0, 1.0], "seconds": [1.5, 1.25]}
-    pd.DataFrame(history).to_csv(run.path("history.csv"), index=False)
-    run.write_json("architecture.json", {"architecture": "small_se_resnet"})
-    scores = metrics.evaluate(labels, np.exp(log_p))
-    run.write_json(
-        "metrics.json",
-        {name: value for name, value in scores.items() if np.isscalar(value)}
-        | {f"{evaluation}_images": images, "seconds": 2.75, "best_epoch": 2},
-    )
-    return run
-
-
-@pytest.fixture
-def root(tmp_path):
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "pyproject.toml").touch()
-    (tmp_path / "experiments/mine.yaml").write_text(yaml.safe_dump(STUDY))
-    for seed in (0, 1):
-        write_run(tmp_path, "mine", f"one-seed{seed}", seed, skill=1.0)
-        write_run(tmp_path, "mine", f"two-seed{seed}", seed, skill=3.0)
-    return tmp_path
-
-
-@pytest.fixture
-def study(root):
-    return studies.load_study("mine", root)
+from fer_utils import studies
+from fer_utils.core import LOG_PROBABILITIES, InputError, Run
+from tests.studies.conftest import write_run
 
 
 def contents(folder):
@@ -90,9 +42,8 @@ def test_images_are_listed_once(root, study):
 def test_collecting_the_same_numbers_again_changes_no_file(root, study):
     folder = studies.collect(study, root)
     before = contents(folder)
-    for (
-        name
-    ) in study.cases():  # trained anew: the same numbers, in other seconds, of another commit
+    # Trained anew: the same numbers, in other seconds, of another commit.
+    for name in study.cases():
         run = Run("mine", name, root)
         run.write_json("metrics.json", run.measured | {"seconds": 9.0})
         run.write_json("environment.json", run.read_json("environment.json") | {"git_commit": "x"})
@@ -131,6 +82,23 @@ def test_an_unfinished_study_is_not_collected_by_mistake(root, study):
     assert len(studies.read_results("mine", root).runs) == 3
 
 
+def test_a_row_of_the_same_metrics_keeps_its_seconds_when_a_column_is_new(root, study):
+    path = studies.collect(study, root) / "runs.csv"
+    pd.read_csv(path).drop(columns="clip_norm").assign(seconds=1.0).to_csv(path, index=False)
+    studies.collect(study, root)
+    assert pd.read_csv(path)["seconds"].unique().tolist() == [1.0]
+    assert "clip_norm" in pd.read_csv(path)
+
+
+def test_counts_are_stored_once_where_others_were_counted_before(root, study):
+    path = studies.collect(study, root) / "counts.csv"
+    before = pd.read_csv(path)
+    before.assign(images=before["images"] + 1).to_csv(path, index=False)
+    shutil.rmtree(root / "runs/mine/one-seed0")
+    studies.collect(study, root, finished=True)
+    pd.testing.assert_frame_equal(pd.read_csv(path), before)
+
+
 @pytest.mark.parametrize("name", ["images.parquet", "study.json", "history.csv"])
 def test_results_half_copied_are_refused_by_name(root, study, name):
     folder = studies.collect(study, root)
@@ -139,11 +107,26 @@ def test_results_half_copied_are_refused_by_name(root, study, name):
         studies.read_results("mine", root)
 
 
-def test_damaged_results_are_refused(root, study):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("predictions.parquet", "damaged"),
+        ("runs.csv", "two-seed1"),
+        ("counts.csv", "damaged"),
+        ("study.json", "damaged"),
+    ],
+)
+def test_damaged_results_are_refused_and_written_anew(root, study, name, said):
     folder = studies.collect(study, root)
-    (folder / "predictions.parquet").write_bytes(b"PAR1")
-    with pytest.raises(InputError, match="damaged"):
+    whole = contents(folder)
+    (folder / name).write_bytes(whole[name][: whole[name].rfind(b"\n", 0, -1) + 1])
+    if name == "counts.csv":
+        (folder / name).write_bytes(b"")
+    with pytest.raises(InputError, match=said) as refused:
         studies.read_results("mine", root)
+    assert "\n" not in str(refused.value) and "results/mine/" in str(refused.value)
+    studies.collect(study, root)
+    assert len(studies.read_results("mine", root).runs) == 4
 
 
 def test_unknown_results_are_refused(root):

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from fer_utils import training
+from fer_utils import datasets, training
 from fer_utils.core import EXPRESSIONS, InputError, parameters
+from fer_utils.datasets import duplicates
+from fer_utils.datasets.duplicates import near_pairs
 from fer_utils.training.data import ExpressionData, FaceDataset, SeededSampler
 
 
@@ -35,6 +38,34 @@ def test_people_are_held_out(tiny, tmp_path):
 def test_a_run_without_images_is_refused(tiny, tmp_path, values, said):
     with pytest.raises(InputError, match=said):
         training.prepare_manifest(parameters(tiny | values), tmp_path)
+
+
+@pytest.mark.parametrize("protocol", ["official", "k_fold"])
+def test_twins_among_real_images_are_known_and_searched_for_once(
+    tiny, tmp_path, monkeypatch, protocol
+):
+    faces = np.random.default_rng(0).integers(0, 200, (36, 40, 40), dtype=np.uint8)
+    faces[1:3] = faces[0] + 20  # three of one picture: of train, validation and test
+    for number, face in enumerate(faces):
+        split = ("train", "valid", "test")[number % 3]
+        path = tmp_path / "tree" / split / ("happy", "sad")[number // 3 % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(face).save(path)
+    searched = []
+    monkeypatch.setattr(
+        duplicates,
+        "near_pairs",
+        lambda faces, search=near_pairs: searched.append(1) or search(faces),
+    )
+    own = {"dataset": "folder", "data": str(tmp_path / "tree"), "protocol": protocol}
+    own |= {f"{split}_images": 0 for split in datasets.SPLITS} | {"data_options": {}}
+    for fold in (0, 1):
+        fold = {"fold": fold} if protocol == "k_fold" else {}
+        manifest = training.prepare_manifest(parameters(tiny | own | fold), tmp_path)
+        groups = manifest.loc[manifest["split"] != "train", "duplicate_group"]
+        assert sorted(groups)[-3:] in ([-1, 0, 0], [-1, -1, -1], [0, 0, 0])
+        assert (groups >= 0).any() or protocol == "k_fold"
+    assert len(searched) == 1
 
 
 def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone():

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from fer_utils.core import parameters
-from fer_utils.training.embedding import center_stats, embedding_stats, find_collapse
+from fer_utils.losses import CenterLoss
 from fer_utils.training.module import WeightAverage, lr_factor
+from fer_utils.training.recorder import center_stats, embedding_stats, find_collapse
 
 
 def test_the_papers_schedule_halves_every_ten_epochs():
@@ -54,11 +55,17 @@ def test_distances_in_the_embedding():
     assert found["between_distance"] == pytest.approx(3.0)
 
 
-def test_distances_of_centres():
-    features, centers = torch.tensor([[0.0], [4.0]]), torch.tensor([[1.0], [4.0]])
-    found = center_stats(features, torch.tensor([0, 1]), centers, torch.zeros(2, 1))
-    assert found == {"center_offset": 0.5, "center_distance": 3.0, "center_movement": 2.5}
-    without = center_stats(features, torch.tensor([0, 1]), None, None)
+@pytest.mark.parametrize(
+    ("normalize", "offset"), [(False, (1 + 0) / 2), (True, (0 + 3) / 2)], ids=["raw", "normalised"]
+)
+def test_distances_of_centres_are_in_the_units_that_they_see(normalize, offset):
+    """Centres 1 and 4 of classes whose features are 2 and 4, or normalised both 1."""
+    cluster = CenterLoss(2, 1, center_init="zeros", normalize=normalize)
+    cluster.centers = torch.tensor([[1.0], [4.0]])
+    features, targets = torch.tensor([[2.0], [4.0]]), torch.tensor([0, 1])
+    found = center_stats(cluster, torch.zeros(2, 1), features, targets)
+    assert found == {"center_offset": offset, "center_distance": 3.0, "center_movement": 2.5}
+    without = center_stats(None, torch.zeros(2, 1), features, targets)
     assert all(math.isnan(value) for value in without.values())
 
 

@@ -1,206 +1,87 @@
-"""A drawn face: who it is, how the picture is taken, and its layers in the order of painting."""
+"""A drawn face: its layers in the order of painting, then the camera.
 
-from functools import partial
+A `face` holds (N, 1, 1) numbers, (N, 3, 1, 1) colours, and displacements (N, 2, 1, 1): left and
+right in the picture.
+"""
+
 from types import SimpleNamespace
 
 import numpy as np
 
-from fer_utils.datasets.synthetic import canvas, features
-from fer_utils.datasets.synthetic.canvas import arch, between, bump, color, inside, line, unit
-from fer_utils.datasets.synthetic.draws import Draws
+from fer_utils.datasets.synthetic import canvas, people
+from fer_utils.datasets.synthetic.canvas import arch, bump, color, column, length, unit
 
-# Anchors of the colour ramps, RGB 0–1; a person's colour lies anywhere between neighbours.
-SKIN = (
-    (0.98, 0.86, 0.77), (0.95, 0.77, 0.64), (0.84, 0.62, 0.46),
-    (0.68, 0.47, 0.33), (0.52, 0.34, 0.24), (0.40, 0.26, 0.19),
-)  # fmt: skip
-HAIR = (
-    (0.10, 0.08, 0.08), (0.22, 0.14, 0.10), (0.38, 0.23, 0.13),
-    (0.55, 0.27, 0.13), (0.80, 0.60, 0.31), (0.72, 0.71, 0.70),
-)  # fmt: skip
-IRIS = ((0.24, 0.14, 0.08), (0.36, 0.22, 0.11), (0.34, 0.42, 0.22), (0.26, 0.44, 0.62))
-# How far hair stands off the skull, how low it falls behind the head, how square its outline is,
-# where the hairline is in the middle, how it falls to the sides, its slope (a parting).
-_HAIR_COLUMNS = ("volume", "bottom", "square", "line", "curve", "slope")
-HAIR_STYLES = np.array([
-    (0.00, 0.10, 0.1, -9.00, 0.0, 0.00, 0.08),  # bald; last, how often the style occurs
-    (0.025, 0.02, 0.1, -0.78, 0.95, 0.00, 0.14),  # buzzed
-    (0.09, 0.12, 0.2, -0.76, 0.90, 0.12, 0.22),  # short
-    (0.10, 0.35, 0.3, -0.60, 0.22, 0.03, 0.12),  # fringe
-    (0.27, 0.42, 0.0, -0.74, 0.80, 0.00, 0.10),  # afro
-    (0.15, 0.95, 0.6, -0.74, 1.00, 0.15, 0.16),  # bob
-    (0.13, 1.90, 0.5, -0.80, 1.25, -0.10, 0.18),  # long
-])  # fmt: skip
-# What people differ in: name of the draw, mean and standard deviation.
-PROPORTIONS = {
-    "face_width": ("face width", 0.71, 0.028), "chin_y": ("chin", 0.97, 0.035),
-    "eye_x": ("eye spacing", 0.335, 0.016), "eye_y": ("eye height", -0.10, 0.018),
-    "eye_width": ("eye width", 0.198, 0.010), "eye_open": ("eye opening", 0.094, 0.006),
-    "eye_tilt": ("eye tilt", 0.0, 0.012), "brow_gap": ("brow gap", 0.235, 0.014),
-    "brow_length": ("brow length", 0.34, 0.015), "brow_arch": ("brow arch", 0.035, 0.010),
-    "nose_y": ("nose length", 0.285, 0.022), "nose_width": ("nose width", 0.158, 0.014),
-    "mouth_y": ("mouth height", 0.545, 0.018), "mouth_width": ("mouth width", 0.305, 0.016),
-    "lip_upper": ("upper lip", 0.046, 0.006), "lip_lower": ("lower lip", 0.064, 0.008),
-}  # fmt: skip
-# The same: name of the draw, lowest and highest.
-RANGES = {
-    "lips": ("lip colour", 0.25, 0.75), "jaw_square": ("jaw square", 0.05, 0.5),
-    "taper": ("taper", 0.16, 0.42), "ear": ("ear", 0.12, 0.17),
-    "brow_width": ("brow width", 0.045, 0.085), "expressive": ("expressiveness", 0.9, 1.12),
-    "beard": ("beard", 0.15, 0.9), "moustache": ("moustache", 0.2, 0.95),
-}  # fmt: skip
+WHITE, BLACK, LASH = color(1.0, 1.0, 1.0), color(0.05, 0.04, 0.05), color(0.12, 0.08, 0.08)
+SCLERA, TEETH = color(0.96, 0.95, 0.94), color(0.97, 0.95, 0.91)
+THROAT, TONGUE = color(0.25, 0.06, 0.07), color(0.78, 0.36, 0.36)
 _SKULL_TOP, _EYE_LEVEL = -1.02, -0.08
-
-
-def _ramp(anchors, position) -> np.ndarray:
-    """(N, 3): the colour at `position` (N,) in 0–1 along the anchors."""
-    marks = np.linspace(0, 1, len(anchors))
-    return np.stack([np.interp(position, marks, c) for c in np.array(anchors).T], axis=-1)
-
-
-def identity(seed: int, subjects) -> dict[str, np.ndarray]:
-    """What makes a person, of subjects (N,): name → (N,), or (N, 3) for colours (RGB 0–1)."""
-    draws = Draws(seed, "subject", subjects)
-    tone = draws.uniform("skin tone")
-    style = HAIR_STYLES[draws.choice("hair style", HAIR_STYLES[:, -1])]
-    dark = np.where(draws.chance("dark hair", 0.25 + 0.6 * tone), 0.35, 1.0)
-    hair = _ramp(HAIR, dark * draws.uniform("hair colour"))
-    person = {
-        "tone": tone,
-        "skin": unit(_ramp(SKIN, tone) * (1 + draws.normal("skin tint", 0.02)[:, None])),
-        "hair": hair,
-        "brow": hair * 0.55 + 0.02,
-        "iris": _ramp(IRIS, draws.uniform("iris") * np.where(tone > 0.5, 0.3, 1.0)),
-        "clothes": np.stack([draws.uniform(f"clothes {c}", 0.12, 0.75) for c in "rgb"], axis=-1),
-    }
-    for name, (draw, mean, deviation) in PROPORTIONS.items():
-        person[name] = mean + draws.normal(draw, deviation)
-    for name, (draw, low, high) in RANGES.items():
-        person[name] = draws.uniform(draw, low, high)
-    bearded = draws.chance("bearded", 0.28) & (style[:, 1] < 0.5)
-    for name in ("beard", "moustache"):
-        person[name] = np.where(bearded, person[name], 0.0)
-    return person | {f"hair_{name}": style[:, i] for i, name in enumerate(_HAIR_COLUMNS)}
-
-
-def capture(seed: int, images, difficulty: float) -> dict[str, np.ndarray]:
-    """What in pictures (N,) is neither person nor expression: name → (N,), or (N, 3) for colours.
-
-    Difficulty 0 is a studio portrait, facing the camera, 1 in the wild.
-    """
-    draws = Draws(seed, "image", images)
-    uniform, normal, chance = draws.uniform, draws.normal, draws.chance
-    moderate = min(difficulty, 1.5)
-
-    def rgb(name: str, scale: float) -> np.ndarray:
-        return np.stack([normal(f"{name} {c}", scale) for c in "rgb"], axis=-1)
-
-    base = unit(uniform("background", 0.25, 0.88)[:, None] + rgb("background", 0.08))
-    noise = np.where(chance("noisy", 0.6), uniform("noise", 0.01, 0.07), 0.0)
-    blur = np.where(chance("blurred", 0.45 * moderate), uniform("blur", 0.2, 1.0), 0.0)
-    return {
-        "roll": np.clip(normal("roll", 0.05) * moderate, -0.14, 0.14),
-        "yaw": np.clip(normal("yaw", 0.11) * moderate, -0.3, 0.3),
-        "pitch": np.clip(normal("pitch", 0.07) * moderate, -0.2, 0.2),
-        "zoom": np.maximum(1.05 + normal("zoom", 0.07) * moderate, 0.98),
-        "shift_x": normal("shift x", 0.05) * moderate,
-        "shift_y": normal("shift y", 0.05) * moderate,
-        "gaze_x": normal("gaze x", 0.020) * moderate,
-        "gaze_y": normal("gaze y", 0.010) * moderate,
-        "light_x": 0.35 + (normal("light x", 1.0) - 0.35) * min(difficulty, 1.0),
-        "light_y": -0.5 + normal("light y", 0.3) * moderate,
-        "light_strength": 0.13 + uniform("light strength", -0.05, 0.22) * moderate,
-        "exposure": np.clip(1 + normal("exposure", 0.16) * moderate, 0.45, 1.5),
-        "contrast": np.clip(1 + normal("contrast", 0.16) * moderate, 0.5, 1.5),
-        "cast": 1 + rgb("cast", 0.055) * moderate,
-        "grey": chance("grey", 0.12 * moderate),
-        "background": base,
-        "background_end": unit(base + rgb("end", 0.10)),
-        "spot_x": uniform("spot x", -1.2, 1.2),
-        "spot_y": uniform("spot y", -1.2, 1.2),
-        "clutter": uniform("clutter", 0.3, 1.0) * min(difficulty, 1.0),
-        "side": chance("side", 0.5),
-        "parted": np.where(chance("parted", 0.6), uniform("part", 0.35, 1.0), 0.0),
-        "glasses": chance("glasses", 0.20 * moderate),
-        "sunglasses": chance("sunglasses", 0.12),
-        "glasses_width": uniform("glasses width", 0.022, 0.045),
-        "hand": chance("hand", 0.10 * moderate),
-        "hand_x": uniform("hand x", -0.75, 0.75),
-        "hand_y": uniform("hand y", 0.50, 0.90),
-        "lock": chance("lock", 0.12 * moderate),
-        "lock_side": np.where(chance("lock side", 0.5), 1.0, -1.0),
-        "blur": blur * moderate,
-        "noise": noise * moderate,
-        "noise_key": (draws.bits("noise key") >> np.uint64(32)).astype(np.uint32),
-    }
+VIEW = ("roll", "zoom", "shift_x", "shift_y", "yaw", "pitch")
 
 
 def draw_portraits(rows: dict, size: int, seed: int, difficulty: float) -> np.ndarray:
-    """One batch of faces, (N, size, size, 3) uint8 RGB; `rows` as of `draw_faces`."""
-    person, shot = identity(seed, rows["subject"]), capture(seed, rows["image"], difficulty)
+    """One batch of faces, (N, size, size, 3) uint8 RGB; `rows` as of `draw_manifest`."""
+    person = people.identity(seed, rows["subject"])
+    shot = people.capture(seed, rows["image"], difficulty)
     shown = (rows[name] for name in ("expression", "second", "second_weight", "intensity"))
-    active = features.activations(*shown, shot["side"], shot["parted"])
-    face = _assemble(person, shot, features.displacements(active))
-    camera = ("roll", "zoom", "shift_x", "shift_y", "yaw", "pitch")
-    pictures = canvas.Canvas(size, *(shot[name] for name in camera))
-    whole, center = pictures.whole(), 0.0 * face.eye_x
+    active = people.activations(*shown, shot["side"], shot["parted"])
+    shot |= canvas.view(size, *(shot[name] for name in VIEW))
+    face = _assemble(person | shot, people.displacements(active))
+    pixels = np.empty((len(active), 3, size, size), dtype=np.float32)
+    whole, center = canvas.Patch(pixels, face, size), 0.0 * face.eye_spacing
     _draw_background(whole, face)
     _draw_head(whole, face)
-    forehead, brow = face.eye_y - face.brow_gap - 0.22, face.eye_y - 0.13
-    pictures.window(center, forehead, 0.48, 0.20, partial(features.draw_forehead, face=face))
-    for side, x in enumerate((-face.eye_x, face.eye_x)):
-        pictures.window(x, brow, 0.33, 0.40, partial(features.draw_eye, face=face, side=side))
-    nose, mouth = face.nose_y - 0.22, face.mouth_y - 0.02
-    pictures.window(center, nose, 0.30, 0.42, partial(features.draw_nose, face=face))
-    pictures.window(center, mouth, 0.62, 0.52, partial(features.draw_lower_face, face=face))
+    with whole.window(center, face.eye_height - face.brow_gap - 0.22, 0.48, 0.20) as patch:
+        _draw_forehead(patch, face)
+    for side, x in enumerate((-face.eye_spacing, face.eye_spacing)):
+        with whole.window(x, face.eye_height - 0.13, 0.33, 0.40) as patch:
+            _draw_eye(patch, face, side)
+    with whole.window(center, face.nose_length - 0.22, 0.30, 0.42) as patch:
+        _draw_nose(patch, face)
+    with whole.window(center, face.mouth_height - 0.02, 0.62, 0.52) as patch:
+        _draw_lower_face(patch, face)
     _draw_front_hair(whole, face)
     _light(whole, face)
     for worn, draw in (("glasses", _draw_glasses), ("lock", _draw_lock), ("hand", _draw_hand)):
         chosen = np.flatnonzero(shot[worn])  # few: only their pictures are worked on
-        if len(chosen):
-            part = canvas.take(whole, chosen)
-            draw(part, canvas.take(face, chosen))
-            pictures.pixels[chosen] = part.pixels
-    return _develop(pictures.pixels, face, shot)
+        own = SimpleNamespace(**{name: values[chosen] for name, values in vars(face).items()})
+        patch = canvas.Patch(pixels[chosen], own, size)
+        draw(patch, own)
+        pixels[chosen] = patch.pixels
+    return _develop(pixels, face, shot)
 
 
-def _assemble(person: dict, shot: dict, moved: dict) -> SimpleNamespace:
+def _assemble(traits: dict, moved: dict) -> SimpleNamespace:
     """Everything that the layers read, shaped to combine with pixels."""
-    column = canvas.column
-    face = SimpleNamespace(**{name: column(values) for name, values in (person | shot).items()})
-    moved = {name: values * person["expressive"][:, None] for name, values in moved.items()}
-    for name, values in moved.items():
-        setattr(face, name, (column(values[:, 0]), column(values[:, 1])))
+    moved = {name: values * traits["expressiveness"][:, None] for name, values in moved.items()}
+    columns = {name: column(values) for name, values in (traits | moved).items()}
+    face = SimpleNamespace(**columns)
     for name in ("forehead_lines", "furrow", "nose_wrinkle", "chin_boss"):  # in the middle
-        setattr(face, name, unit(sum(getattr(face, name)) * 0.5))
-
-    def mean(name):
-        return column(moved[name].mean(axis=1))
+        setattr(face, name, unit(getattr(face, name).sum(axis=1) * 0.5))
+    mean = SimpleNamespace(**{name: column(values.mean(axis=1)) for name, values in moved.items()})
 
     tone = face.tone[:, None]
     lip = face.skin * color(0.88, 0.62, 0.62)
     rose = color(0.80, 0.36, 0.38) * (1.05 - 0.5 * tone)
-    face.lip = lip + (rose - lip) * face.lips[:, None]
+    face.lip = lip + (rose - lip) * face.lip_colour[:, None]
     # On dark skin a fold must be darker still to be seen.
     face.fold = color(0.60, 0.47, 0.43) * (1.05 - 0.35 * tone)
     face.shadow = color(0.84, 0.74, 0.72) + np.zeros_like(face.skin)
     face.shade_side = np.where(face.light_x > 0, -1.0, 1.0).astype(np.float32)
 
-    smile = unit(-np.maximum(*face.corner_y) / 0.17)  # on both sides
-    jaw = unit(mean("jaw_y") / 0.12)
-    opening = np.maximum(mean("mouth_open"), 0)
-    face.gape_up = 0.35 * opening - 0.25 * mean("upper_lip_y")
-    face.gape_down = 0.65 * opening + 0.65 * mean("lower_lip_y")
-    face.lip_raise = 0.55 * mean("upper_lip_y")
-    thickness = 1 + np.maximum(mean("lip_thickness"), -0.8)
-    face.lip_upper, face.lip_lower = face.lip_upper * thickness, face.lip_lower * thickness
-    square = unit(mean("mouth_square"))
-    face.lower_teeth_shown = unit(mean("lower_teeth"))
+    smile = unit(-face.corner_y.max(axis=1) / 0.17)  # on both sides
+    opening, square = np.maximum(mean.mouth_open, 0), unit(mean.mouth_square)
+    thickness = 1 + np.maximum(mean.lip_thickness, -0.8)
+    face.upper_lip, face.lower_lip = face.upper_lip * thickness, face.lower_lip * thickness
+    face.gape_up = 0.35 * opening - 0.25 * mean.upper_lip_y
+    face.gape_down = 0.65 * opening + 0.65 * mean.lower_lip_y
+    face.lip_raise = 0.55 * mean.upper_lip_y
+    face.lower_teeth_shown = unit(mean.lower_teeth)
+    jaw = unit(mean.jaw_y / 0.12)
     face.roundness = unit(0.75 * jaw + 0.25 * square + 0.4 * face.lower_teeth_shown)
-    face.mouth_y_moved = mean("mouth_middle_y") + 0.45 * mean("upper_lip_y")
+    face.mouth_moved = mean.mouth_middle_y + 0.45 * mean.upper_lip_y
     face.upper_teeth = 0.035 + 0.05 * smile
-    face.upper_teeth_shown = unit(0.25 + smile + 0.5 * square - mean("upper_lip_y") * 8)
-    face.jaw = mean("jaw_y")
+    face.upper_teeth_shown = unit(0.25 + smile + 0.5 * square - mean.upper_lip_y * 8)
+    face.jaw = mean.jaw_y
     return face
 
 
@@ -210,7 +91,7 @@ def _egg(x, y, half_width, top, bottom, square, taper):
     t = (y - _EYE_LEVEL) / np.where(below, bottom - _EYE_LEVEL, _EYE_LEVEL - top)
     s = x / half_width * (1 + taper * np.where(below, t * t, 0))
     s, t = s * s, t * t
-    return (1 - square) * np.sqrt(s + t) + square * np.sqrt(np.sqrt(s * s + t * t))
+    return (1 - square) * np.sqrt(s + t) + square * np.sqrt(length(s, t))
 
 
 def _draw_background(patch, face) -> None:
@@ -223,42 +104,195 @@ def _draw_background(patch, face) -> None:
 
 def _draw_head(patch, face) -> None:
     """Hair behind the head, neck, shoulders, ears, and the head itself with beard and blush."""
-    x, y, soft, volume = patch.plain_x, patch.plain_y, patch.soft, face.hair_volume
+    x, y, volume = patch.plain_x, patch.plain_y, face.hair_volume
     behind, top = x + 0.3 * face.yaw, _SKULL_TOP - volume
     half = face.face_width + volume
     back = _egg(behind, y, half, top, face.hair_bottom, face.hair_square, 0.0)
-    patch.paint(face.hair * 0.85, inside((back - 1) * 0.6, soft * 1.5) * (volume > 0))
-    neck = inside(np.abs(x) - 0.40 - 0.08 * arch(y - 1.4), soft) * inside(0.5 - y, soft)
+    patch.paint(face.hair * 0.85, patch.inside((back - 1) * 0.6, 1.5) * (volume > 0))
+    neck = patch.inside(np.abs(x) - 0.40 - 0.08 * arch(y - 1.4)) * patch.inside(0.5 - y)
     patch.paint(face.skin * face.shadow * 0.9, neck)
-    patch.paint(face.clothes, inside(1.06 + 0.42 * np.maximum(np.abs(x) - 0.34, 0) - y, soft))
+    patch.paint(face.clothes, patch.inside(1.06 + 0.42 * np.maximum(np.abs(x) - 0.34, 0) - y))
     ear_x = (np.abs(x + 0.12 * face.yaw) - face.face_width * 0.99) / 0.11
-    ear_y = (y - 0.03) / face.ear
-    ear = (np.sqrt(ear_x * ear_x + ear_y * ear_y) - 1) * 0.11
-    patch.paint(face.skin * 0.86, inside(ear, soft))
-    chin = face.chin_y + face.jaw
+    ear = (length(ear_x, (y - 0.03) / face.ear) - 1) * 0.11
+    patch.paint(face.skin * 0.86, patch.inside(ear))
+    chin = face.chin + face.jaw
     level = _egg(x, y, face.face_width, _SKULL_TOP, chin, face.jaw_square, face.taper)
-    skull = inside((level - 1) * face.face_width, soft)
+    skull = patch.inside((level - 1) * face.face_width)
     patch.paint(face.skin, skull)
     patch.shade(face.shadow, skull * unit((level - 0.72) * 2.2) * 0.7)
-    fx, fy = patch.x, patch.y
-    blush = bump(np.abs(fx) - 0.42, fy - 0.25, 0.24, 0.18)
+    x, y = patch.x, patch.y
+    blush = bump(np.abs(x) - 0.42, y - 0.25, 0.24, 0.18)
     patch.shade(color(1.03, 0.86, 0.86), blush * skull * 0.55)
-    jawline = unit((fy - 0.30 + 0.55 * arch(fx / 0.62) * (fy < 0.95) - 0.30) * 4)
+    jawline = unit((y - 0.30 + 0.55 * arch(x / 0.62) * (y < 0.95) - 0.30) * 4)
     patch.paint(face.hair, skull * jawline * face.beard * 0.85)
-    lip = bump(fx, fy - face.mouth_y + 0.125, 0.30, 0.085)
+    lip = bump(x, y - face.mouth_height + 0.125, 0.30, 0.085)
     patch.paint(face.hair, np.minimum(lip * 1.8, 1) * face.moustache * 0.8)
 
 
+def _draw_forehead(patch, face) -> None:
+    """The lines that raised brows fold into it."""
+    x, height = patch.x, patch.y - face.eye_height + face.brow_gap
+    for level in (-0.20, -0.275):
+        curve = level - 0.05 + 0.22 * (x * x) - 0.035 * arch(x / 0.15)
+        crease = patch.line(height - curve, 0.020)
+        patch.shade(face.fold, crease * arch(x / 0.42) * face.forehead_lines)
+
+
+def _draw_eye(patch, face, side: int) -> None:
+    """One eye with its lids, and the brow above it."""
+    y, outwards = patch.y, 1 if side else -1
+    x = outwards * patch.x  # grows away from the nose
+    u = (x - face.eye_spacing) / face.eye_width  # −1 at the inner corner, 1 at the outer
+    curve = arch(u) * (1.08 - 0.16 * u)
+    middle = face.eye_height - face.eye_tilt * u
+    top = middle - (face.eye_opening + face.upper_lid[:, side]) * curve
+    bottom = middle + (0.62 * face.eye_opening + face.lower_lid[:, side]) * curve
+
+    hollow = bump(x - face.eye_spacing + 0.03, y - face.eye_height + 0.05, 0.27, 0.19)
+    patch.shade(face.shadow, hollow * 0.45)
+    _draw_lid_folds(patch, face, side, u, middle, bottom)
+
+    opening = patch.between(y, top, bottom) * patch.inside(np.abs(u) - 1, 6)
+    patch.paint(SCLERA * (0.88 + 0.12 * unit((y - top) / 0.05))[:, None], opening)
+    iris_x = x - face.eye_spacing + 0.008 - outwards * face.gaze_x
+    iris_y = y - face.eye_height + 0.018 - face.gaze_y
+    radius = length(iris_x, iris_y)
+    patch.paint(face.iris * 0.5, patch.inside(radius - 0.089) * opening)
+    patch.paint(face.iris * (1.15 + 4.0 * iris_y)[:, None], patch.inside(radius - 0.075) * opening)
+    patch.paint(BLACK, patch.inside(radius - 0.041) * opening)
+    glint = length(iris_x + outwards * 0.024, iris_y + 0.028) - 0.017
+    patch.paint(WHITE, patch.inside(glint) * opening)
+
+    lashes = patch.line(y - top, 0.026 + 0.014 * (u + 1) * curve)
+    patch.paint(LASH, lashes * patch.inside(np.abs(u - 0.03) - 1.04, 6))
+    patch.shade(face.fold, patch.line(y - bottom, 0.012) * patch.inside(np.abs(u) - 0.95, 6) * 0.7)
+    _draw_brow(patch, face, side, x, y)
+
+
+def _draw_lid_folds(patch, face, side: int, u, middle, bottom) -> None:
+    """The crease over the eye, the bag of tightened lids, the raised cheek and its crow's feet."""
+    y = patch.y
+    crease = middle - 0.045 - (face.eye_opening + 0.35 * face.upper_lid[:, side]) * arch(u)
+    near = patch.inside(np.abs(u) - 1, 6)
+    patch.shade(face.fold, patch.line(y - crease, 0.014) * near * 0.75)
+    bag = patch.line(y - (bottom + 0.028 + 0.012 * arch(u)), 0.018)
+    patch.shade(face.fold, bag * arch(u) * (0.9 * unit(face.lid_bag[:, side])))
+    cheek = patch.line(y - (middle + 0.055 + 0.055 * arch(u * 0.8)), 0.022)
+    patch.shade(face.fold, cheek * arch((u - 0.15) / 1.15) * (0.85 * unit(face.cheek[:, side])))
+    beyond = u - 1.12
+    span = patch.between(beyond, 0.0, 0.42, 5) * unit(face.crows_feet[:, side])
+    for slope in (-0.16, 0.02, 0.2):
+        foot = patch.line(y - middle - slope * beyond - 0.12 * slope, 0.013)
+        patch.shade(face.fold, foot * span * 0.8)
+
+
+def _draw_brow(patch, face, side: int, x, y) -> None:
+    inner_x = face.brow_inner_x[:, side]
+    extent = face.brow_length - inner_x * 0.6
+    t = (x - 0.135 - inner_x) / extent  # 0 at the inner end, 1 at the outer
+    base = face.eye_height - face.brow_gap
+    inner = base + 0.015 + face.brow_inner_y[:, side]
+    control = base - 2 * face.brow_arch + 1.25 * face.brow_middle_y[:, side]
+    outer = base + 0.02 + face.brow_outer_y[:, side]
+    rest = 1 - t
+    curve = rest * rest * inner + 2 * t * rest * control + t * t * outer  # quadratic, Bézier's
+    slope = 2 * (rest * (control - inner) + t * (outer - control)) / extent
+    width = face.brow_width * (1 - 0.62 * t * t) * (0.8 + 0.2 * unit(t * 5))
+    stroke = patch.line((y - curve) / np.sqrt(1 + slope * slope), width)
+    patch.paint(face.brow, stroke * patch.between(t, 0.0, 1.0, 3) * 0.93)
+
+
+def _draw_nose(patch, face) -> None:
+    """Nose, the furrow between the brows, and the wrinkles across the bridge."""
+    x, y = patch.x - face.yaw * 0.22, patch.y - face.pitch * 0.15
+    lift = face.nose_wing_y.sum(axis=1) * 0.5
+    tip, width, away = face.nose_length + 0.6 * lift, face.nose_width, face.shade_side
+    patch.shade(face.shadow, bump(x - 0.075 * away, y - tip + 0.17, 0.065, 0.30) * 0.65)
+    patch.shade(face.shadow, bump(x, y - tip - 0.035, width * 1.35, 0.085) * 0.9)
+    patch.paint(WHITE, bump(x + 0.015 * away, y - tip + 0.16, 0.035, 0.26) * 0.20)
+    patch.paint(WHITE, bump(x + 0.02 * away, y - tip + 0.045, 0.055, 0.05) * 0.32)
+    under = patch.line(y - tip - 0.052 + 0.05 * (x / width) ** 2, 0.017)
+    patch.shade(face.fold, under * arch(x / (0.62 * width)))
+    reach = np.abs(x)
+    wing_x, wing_y = (reach - 0.72 * width) / (0.33 * width), (y - face.nose_length - lift) / 0.062
+    wing = patch.line((length(wing_x, wing_y) - 1) * 0.055, 0.02)
+    patch.shade(face.fold, wing * unit(wing_x * 1.6 + 0.1))
+    nostril = length((reach - 0.42 * width) / 0.042, (y - tip - 0.028) / 0.021) - 1
+    patch.shade(face.fold * 0.45, patch.inside(nostril * 0.021) * 0.85)
+
+    height = patch.y - face.eye_height
+    furrows = patch.line(np.abs(patch.x) - 0.05 + 0.12 * (height + 0.2), 0.024)
+    patch.shade(face.fold * 0.9, furrows * arch((height + 0.19) / 0.13) * face.furrow)
+    for level, extent in ((-0.055, 0.10), (0.010, 0.12), (0.075, 0.12)):
+        wrinkle = patch.line(height - level + 0.45 * reach - 0.03, 0.021) * arch(reach / extent)
+        patch.shade(face.fold * 0.9, wrinkle * face.nose_wrinkle)
+
+
+def _draw_lower_face(patch, face) -> None:
+    """The folds from nose to mouth, dimples, chin, and the mouth."""
+    x, y = patch.x, patch.y
+    right, reach = x > 0, np.abs(x)
+
+    def sided(pair):
+        return np.where(right, pair[:, 1], pair[:, 0])
+
+    corner, half = sided(face.corner_y), face.mouth_width + sided(face.corner_x)
+    higher, lower = face.corner_y.min(axis=1), face.corner_y.max(axis=1)
+    shared = np.minimum(lower, 0) + np.maximum(higher, 0)  # 0 when one corner moves alone
+    middle = face.mouth_height + face.mouth_moved - 0.30 * shared
+    corner_y = middle + corner
+
+    start_x, start_y = face.nose_width + 0.055, face.nose_length - 0.055
+    span = np.maximum(corner_y + 0.03 - start_y, 0.2)  # beside the corner, however high it is
+    t = (y - start_y) / span
+    fold = start_x + (half + 0.075 - start_x) * t + 0.16 * t * (1 - t)
+    tilt = (half + 0.235 - start_x - 0.32 * t) / span
+    crease = patch.line((reach - fold) / np.sqrt(1 + tilt * tilt), 0.026)
+    strength = unit(sided(face.nasolabial)) * 0.95 + 0.10
+    patch.shade(face.fold, crease * patch.between(t, 0, 1, 4) * strength)
+    away, drop = reach - half, y - corner_y
+    dimple = unit(sided(face.dimple))
+    hollow = patch.line(away - 0.055 + 3.2 * drop * drop, 0.030)
+    patch.shade(face.fold * 0.85, hollow * arch(drop / 0.13) * dimple)
+    patch.shade(face.shadow, bump(away - 0.09, drop, 0.10, 0.13) * dimple)
+    patch.shade(face.fold, bump(away, drop, 0.055, 0.045) * 0.6)
+    chin = patch.line(y - middle - 0.165 - 0.25 * x * x, 0.020) * arch(x / 0.17)
+    patch.shade(face.fold, chin * (0.25 + 0.7 * face.chin_boss))
+    _draw_mouth(patch, face, middle + corner * (x / half) ** 2, reach / half)
+
+
+def _draw_mouth(patch, face, middle, u) -> None:
+    """Lips, teeth and tongue around the closed lips' `middle`; u = ±1 at the corners."""
+    y, profile = patch.y, arch(u)
+    gape = profile * (1 - face.roundness) + np.sqrt(profile) * face.roundness
+    top, bottom = middle - face.gape_up * gape, middle + face.gape_down * gape
+    upper = top - face.upper_lip * gape * (1 - 0.25 * arch(u / 0.28)) + face.lip_raise * profile
+    lower = bottom + face.lower_lip * gape
+    within = patch.inside(u - 1, 4)
+    patch.shade(face.shadow, patch.between(y, lower, lower + 0.05) * within * profile)
+    patch.paint(face.lip * 0.88, patch.between(y, upper, middle) * within)
+    patch.paint(face.lip, patch.between(y, middle, lower) * within)
+    gloss = bump(patch.x, y - bottom - face.lower_lip * 0.5, 0.13, 0.035)
+    patch.paint(WHITE, gloss * within * 0.28 * unit(face.lower_lip * 20))
+    hollow = patch.between(y, top, bottom) * within * unit((bottom - top) / patch.pixel)
+    patch.paint(THROAT, hollow)
+    patch.paint(TONGUE, hollow * bump(patch.x, y - bottom - 0.02, 0.17, 0.09) * 0.9)
+    teeth = patch.inside(y - top - face.upper_teeth)
+    patch.paint(TEETH, hollow * teeth * face.upper_teeth_shown)
+    patch.paint(TEETH * 0.95, hollow * patch.inside(bottom - y - 0.035) * face.lower_teeth_shown)
+    patch.shade(face.fold * 0.5, patch.line(y - top, 0.020) * patch.inside(u - 1.03, 4) * 0.85)
+
+
 def _draw_front_hair(patch, face) -> None:
-    soft, volume = patch.soft, face.hair_volume
+    volume = face.hair_volume
     half, bottom = face.face_width + 0.8 * volume + 0.01, face.hair_bottom + 0.3
     cap = _egg(patch.plain_x, patch.plain_y, half, _SKULL_TOP - volume, bottom, 0.15, 0.0)
     x, y = patch.x, patch.y
     hairline = face.hair_line + face.hair_slope * x + face.hair_curve * x * x
-    covered = inside((cap - 1) * 0.7, soft) * inside(y - hairline, soft * 2)
+    covered = patch.inside((cap - 1) * 0.7) * patch.inside(y - hairline, 2)
     sheen = bump(cap - 0.82, y + 0.7, 0.14, 0.5) * 0.35
     patch.paint(face.hair * (1 + sheen)[:, None], covered * np.where(volume > 0.03, 1.0, 0.8))
-    edge = between(y, hairline, hairline + 0.07, soft * 3)
+    edge = patch.between(y, hairline, hairline + 0.07, 3)
     patch.shade(face.shadow, edge * (cap < 1) * (volume > 0.03) * 0.8)
 
 
@@ -270,21 +304,20 @@ def _light(patch, face) -> None:
 
 
 def _draw_glasses(patch, face) -> None:
-    x, y, soft, width = patch.x, patch.y, patch.soft, face.glasses_width
+    x, y, width = patch.x, patch.y, face.glasses_width
     reach = np.abs(x)
-    u, v = (reach - face.eye_x - 0.005) / 0.235, (y - face.eye_y - 0.03) / 0.185
-    u, v = u * u, v * v
-    rim = (np.sqrt(np.sqrt(u * u + v * v)) - 1) * 0.2
-    lens = inside(rim, soft)
+    u, v = (reach - face.eye_spacing - 0.005) / 0.235, (y - face.eye_height - 0.03) / 0.185
+    rim = (np.sqrt(length(u * u, v * v)) - 1) * 0.2
+    lens = patch.inside(rim)
     darkness = np.where(face.sunglasses > 0, np.float32(0.88), np.float32(0.04))
     patch.paint(np.float32(0.08), lens * darkness)
     streak = unit(1 - np.abs(x * 0.8 + y + 0.03 - 0.3 * (x > 0)) * 9)
-    patch.paint(color(1.0, 1.0, 1.0), lens * streak * 0.22)
-    bridge = line(y - face.eye_y + 0.02 + 0.8 * x * x, width, soft)
-    bridge = bridge * inside(reach - face.eye_x + 0.235, soft)
-    temple = line(y - face.eye_y + 0.03, width, soft)
-    temple = temple * between(reach, face.eye_x + 0.23, face.face_width, soft)
-    frame = np.maximum(np.maximum(line(rim, width, soft), bridge), temple)
+    patch.paint(WHITE, lens * streak * 0.22)
+    bridge = patch.line(y - face.eye_height + 0.02 + 0.8 * x * x, width)
+    bridge = bridge * patch.inside(reach - face.eye_spacing + 0.235)
+    temple = patch.line(y - face.eye_height + 0.03, width)
+    temple = temple * patch.between(reach, face.eye_spacing + 0.23, face.face_width)
+    frame = np.maximum(np.maximum(patch.line(rim, width), bridge), temple)
     patch.paint(face.clothes * 0.35, frame * 0.95)
 
 
@@ -292,8 +325,8 @@ def _draw_lock(patch, face) -> None:
     """A lock of hair over brow and eye."""
     t = (patch.plain_y + 1.0) / 1.1
     middle = face.lock_side * (0.10 + 0.45 * t * t)
-    strand = inside(np.abs(patch.plain_x - middle) - 0.17 * arch(t), patch.soft)
-    strand = strand * between(t, 0, 1, patch.soft)
+    strand = patch.inside(np.abs(patch.plain_x - middle) - 0.17 * arch(t))
+    strand = strand * patch.between(t, 0, 1)
     patch.paint(face.hair * 0.9, strand * (face.hair_volume > 0))
 
 
@@ -303,35 +336,35 @@ def _draw_hand(patch, face) -> None:
     for finger in range(4):
         along = x - face.hand_x - 0.15 * (finger - 1.5) - 0.25 * face.hand_x * (y - face.hand_y)
         above = np.minimum(y - face.hand_y - 0.05 * (finger - 1.3) ** 2, 0)  # of the finger's tip
-        distance = np.sqrt(along * along + above * above) - 0.078
-        patch.paint(face.skin * 0.93, inside(distance, patch.soft))
-        patch.shade(face.fold, line(distance, 0.02, patch.soft) * 0.8)
+        distance = length(along, above) - 0.078
+        patch.paint(face.skin * 0.93, patch.inside(distance))
+        patch.shade(face.fold, patch.line(distance, 0.02) * 0.8)
 
 
 def _develop(pixels: np.ndarray, face, shot: dict) -> np.ndarray:
     """The camera: exposure, colour cast, contrast, blur, noise; then bytes."""
-    grey = (pixels * color(0.299, 0.587, 0.114)).sum(axis=1, keepdims=True)
-    grey_shot = shot["grey"]
-    pixels[grey_shot] = grey[grey_shot]
-    cast = canvas.column(np.where(grey_shot[:, None], 1.0, shot["cast"]))
+    grey = shot["grey"]
+    pixels[grey] = (pixels[grey] * color(0.299, 0.587, 0.114)).sum(axis=1, keepdims=True)
+    cast = column(np.where(grey[:, None], 1.0, shot["cast"]))
     pixels *= cast * face.exposure[:, None]
     pixels[:] = (pixels - 0.5) * face.contrast[:, None] + 0.5
     _blur(pixels, shot["blur"])
     _add_noise(pixels, shot["noise"], shot["noise_key"])
     levels = np.clip(pixels * 255 + 0.5, 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(levels.transpose(0, 2, 3, 1))
+    return levels.transpose(0, 2, 3, 1)
 
 
 def _blur(pixels: np.ndarray, amount: np.ndarray) -> None:
     """Mix blurred pictures with their own 1-2-1 average along each axis."""
-    reach = max(1, pixels.shape[-1] // 64)
-    chosen = np.flatnonzero(amount > 0)
-    weight = canvas.column(np.minimum(amount[chosen], 1.0))[:, None] * 0.5
+    size, chosen = pixels.shape[-1], np.flatnonzero(amount > 0)
+    reach = max(1, size // 64)
+    before = np.maximum(np.arange(size) - reach, 0)
+    after = np.minimum(np.arange(size) + reach, size - 1)
+    weight = column(np.minimum(amount[chosen], 1.0))[:, None] * 0.5
     for axis in (2, 3):
-        part = np.moveaxis(pixels[chosen], axis, -1)
-        padded = np.pad(part, [(0, 0)] * 3 + [(reach, reach)], mode="edge")
-        mean = (padded[..., : -2 * reach] + padded[..., 2 * reach :]) * 0.5
-        pixels[chosen] = np.moveaxis(part + (mean - part) * weight, -1, axis)
+        part = pixels[chosen]
+        mean = (part.take(before, axis) + part.take(after, axis)) * 0.5
+        pixels[chosen] = part + (mean - part) * weight
 
 
 def _add_noise(pixels: np.ndarray, amount: np.ndarray, keys: np.ndarray) -> None:

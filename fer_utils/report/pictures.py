@@ -1,4 +1,4 @@
-"""Faces, and what is to be said about each: galleries, Grad-CAM, boxes, probabilities, video."""
+"""Faces, and what is to be said about each: samples, galleries, Grad-CAM, boxes, video."""
 
 import math
 
@@ -10,11 +10,66 @@ from matplotlib.patches import Rectangle
 
 from fer_utils.core import COLORS, EXPRESSIONS, NUM_CLASSES, InputError
 from fer_utils.report import style
-from fer_utils.report.data_figures import BAR_COLORS, check_images, tile
-from fer_utils.report.run_figures import ASIDE
+from fer_utils.report.charts import ASIDE, BAR_COLORS
 
+ACROSS = 8  # pictures in a row of a gallery
 TEXT_LINE = 0.13  # inches
 DIMMED = 0.8  # of the image under a heatmap: a bright face would outshine it
+
+
+@style.applied()
+def figure_samples(images, labels, per_class: int = 4) -> Figure:
+    """Sample images, uint8 (N, H, W, 3) or (N, H, W), a column a class (Fig. 2)."""
+    figure = style.new_figure(style.PAGE, style.PAGE / NUM_CLASSES * per_class + 0.1)
+    ax = figure.subplots()
+    ax.set_xticks(_show_rows(images, labels, range(NUM_CLASSES), per_class, ax), EXPRESSIONS)
+    ax.tick_params(axis="x", labeltop=True, labelbottom=False, labelsize=8, pad=1)
+    return figure
+
+
+@style.applied()
+def figure_identities(images, subjects, per_person: int = 8) -> Figure:
+    """Sample people, a row each, in the order of their first image (Fig. 4)."""
+    people = list(dict.fromkeys(np.asarray(subjects).tolist()))
+    names = 0.1 + 0.065 * max(len(str(person)) for person in people)  # inches
+    figure = style.new_figure(style.PAGE, (style.PAGE - names) / per_person * len(people))
+    ax = figure.subplots()
+    ax.set_yticks(_show_rows(images, subjects, people, per_person, ax, across=True), people)
+    return figure
+
+
+def _show_rows(images, groups, order, most: int, ax: Axes, across=False) -> np.ndarray:
+    """Show the first images of each group down a column or `across`; the groups' middles."""
+    images, groups, shown, places = check_images(images, len(groups)), np.asarray(groups), [], []
+    for place, group in enumerate(order):
+        own = np.flatnonzero(groups == group)[:most]
+        shown += own.tolist()
+        places += [(place, turn) if across else (turn, place) for turn in range(len(own))]
+    gap = max(1, images.shape[2] // 24)
+    shape = (len(order), most) if across else (most, len(order))
+    sheet = tile(images[shown], places, shape, gap, gap)[:-gap]
+    plot_picture(sheet, ax)
+    length = sheet.shape[0 if across else 1] + gap
+    return (np.arange(len(order)) + 0.49) * length / len(order)
+
+
+def check_images(images, texts: int) -> np.ndarray:
+    """Images as (N, H, W, 3) uint8; `InputError` for anything else, or not one text each."""
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != texts:
+        found = f"{images.dtype} {images.shape} and {texts} texts"
+        raise InputError(f"expected uint8 images (N, H, W, 3) or (N, H, W), N texts, found {found}")
+    return np.repeat(images[..., None], 3, axis=-1) if images.ndim == 3 else images
+
+
+def tile(images, places, shape: tuple[int, int], right: int, below: int) -> np.ndarray:
+    """One white picture of `shape` (rows, columns) with images at their (row, column) places."""
+    (height, width), (rows, columns) = images.shape[1:3], shape
+    step_y, step_x = height + below, width + right
+    sheet = np.full((rows * step_y, columns * step_x - right, 3), 255, np.uint8)
+    for image, (row, column) in zip(images, places, strict=True):
+        sheet[row * step_y :, column * step_x :][:height, :width] = image
+    return sheet
 
 
 def plot_picture(image, ax: Axes) -> Axes:
@@ -26,7 +81,7 @@ def plot_picture(image, ax: Axes) -> Axes:
 
 
 @style.applied()
-def figure_gallery(images, captions, title: str = "", columns: int = 8) -> Figure:
+def figure_gallery(images, captions, title: str = "") -> Figure:
     """Images, uint8 (N, H, W, 3) or (N, H, W), in rows, captions beneath; fast, for a slider."""
     figure = style.new_figure(style.PAGE, 0.3, "none")
     figure.suptitle(title, x=0.01, y=0.995, ha="left")
@@ -36,15 +91,15 @@ def figure_gallery(images, captions, title: str = "", columns: int = 8) -> Figur
         return figure
     images = check_images(images, len(captions))
     _, height, width, _ = images.shape
-    rows, gap = math.ceil(len(images) / columns), max(1, width // 8)
-    pixel = 0.98 * style.PAGE / (columns * (width + gap) - gap)  # inches
+    rows, gap = math.ceil(len(images) / ACROSS), max(1, width // 8)
+    pixel = 0.98 * style.PAGE / (ACROSS * (width + gap) - gap)  # inches
     lines = max(caption.count("\n") + 1 for caption in captions)
     below = round((lines + 0.55) * TEXT_LINE / pixel)
-    places = [divmod(place, columns) for place in range(len(images))]
+    places = [divmod(place, ACROSS) for place in range(len(images))]
     inches = rows * (height + below) * pixel
     figure.set_size_inches(style.PAGE, inches + 0.25)
     ax.set_position((0.01, 0, 0.98, inches / (inches + 0.25)))
-    ax.imshow(tile(images, places, (rows, columns), gap, below))
+    ax.imshow(tile(images, places, (rows, ACROSS), gap, below))
     for (row, column), caption in zip(places, captions, strict=True):
         bottom = (row + 1) * (height + below) - 0.7 * TEXT_LINE / pixel
         ax.text(column * (width + gap) - 0.5, bottom, caption, fontsize=7, linespacing=1.1)
@@ -66,22 +121,21 @@ def overlay(image, heatmap) -> np.ndarray:
     return mixed.round().astype(np.uint8)
 
 
-def figure_overlays(images, heatmaps, captions, columns: int = 8) -> Figure:
+def figure_overlays(images, heatmaps, captions) -> Figure:
     """Images, each above itself under its heatmap, and captions beneath."""
     images = check_images(images, len(captions))
     heated = [overlay(*pair) for pair in zip(images, heatmaps, strict=True)]
-    return figure_gallery(np.concatenate([images, heated], axis=1), captions, columns=columns)
+    return figure_gallery(np.concatenate([images, heated], axis=1), captions)
 
 
-def plot_boxes(image, boxes, ax: Axes, names=None, chosen: int | None = None) -> Axes:
+def plot_boxes(image, boxes, ax: Axes, names=None) -> Axes:
     """A picture with its faces framed and named; boxes (N, 4) are x, y, width, height."""
     height, width = image.shape[:2]
     plot_picture(image, ax)
     names = range(1, len(boxes) + 1) if names is None else names
-    for place, (name, (x, y, *size)) in enumerate(zip(names, boxes, strict=True)):
+    for name, (x, y, *size) in zip(names, boxes, strict=True):
         for color, line in (("black", 2.2), ("white", 1.0)):  # seen on any picture
-            look = {"edgecolor": color, "linewidth": line + (place == chosen)}
-            ax.add_patch(Rectangle((x, y), *size, fill=False, **look))
+            ax.add_patch(Rectangle((x, y), *size, fill=False, edgecolor=color, linewidth=line))
         corner = min(max(x, 0), width), min(max(y, 0), height)
         look = {"bbox": {"facecolor": "black", "linewidth": 0, "pad": 1.2}, "color": "white"}
         ax.annotate(str(name), corner, va="top", fontsize=6, annotation_clip=False, **look)
@@ -104,10 +158,10 @@ def plot_probabilities(probabilities, ax: Axes) -> Axes:
 
 
 @style.applied()
-def figure_cards(crops, probabilities, titles, heatmaps=None, columns: int = 3) -> Figure:
-    """Recognised faces as cards: crops (S, S, 3), maybe heatmaps (S, S), probabilities (N, 8)."""
+def figure_cards(crops, probabilities, titles, heatmaps=None) -> Figure:
+    """Recognised faces, three cards a row: crops (S, S, 3), probabilities (N, 8), heatmaps."""
     check_images(crops, len(titles))
-    columns = min(columns, len(crops))
+    columns = min(3, len(crops))
     rows, pictures = math.ceil(len(crops) / columns), 1 if heatmaps is None else 2
     card = style.PAGE / max(columns, 2)  # inches
     figure = style.new_figure(card * columns, rows * (card / (pictures + 1.15) + 0.22))
