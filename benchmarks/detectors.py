@@ -24,11 +24,13 @@ CLOSE_UP = 640  # pixels of a picture that the face fills
 FACES, HEIGHT, WIDTH = 60, 480, 640
 
 
+CASCADE = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
+
+
 def haar(image):
-    """Boxes (N, 4) of OpenCV's cascade, as `fer` sets it."""
-    cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
+    """Boxes (N, 4) of OpenCV's cascade."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return np.reshape(cascade.detectMultiScale(grey, 1.1, 5, minSize=(20, 20)), (-1, 4))
+    return np.reshape(CASCADE.detectMultiScale(grey, 1.1, 5, minSize=(20, 20)), (-1, 4))
 
 
 def detectors() -> dict:

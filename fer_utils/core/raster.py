@@ -10,9 +10,10 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps
 
-from fer_utils.core.errors import InputError
+from fer_utils.core.errors import InputError, one_line
 
 BOX_COLUMNS = ("box_x", "box_y", "box_width", "box_height")
+ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")  # of Pillow's others, EPS runs a program
 MAX_PIXELS = 50_000_000
 # Too large pictures are refused with an error: no warning besides. For the whole program, because
@@ -38,8 +39,7 @@ def open_image(path: str | os.PathLike) -> np.ndarray:
     except FileNotFoundError:
         raise InputError(f"expected an image at {path}, found no such file; restore it") from None
     except Exception as error:  # Pillow's decoders raise whatever a stranger's bytes lead them to
-        reason = " ".join(str(error).split()) or type(error).__name__
-        found = f"one that cannot be decoded ({reason}); copy it anew or drop its row"
+        found = f"one that cannot be decoded ({one_line(error)}); copy it anew or drop its row"
         raise InputError(f"expected a readable image at {path}, found {found}") from error
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from fer_utils.core import InputError, raster, to_labels
+from fer_utils.core import InputError, one_line, raster, to_labels
 from fer_utils.datasets.folders import no_dataset
 from fer_utils.datasets.images import is_image, to_manifest
 from fer_utils.datasets.lists import check_names, read_columns, to_numbers
@@ -144,8 +144,7 @@ def _read_number(path: str, what: str) -> float:
     except FileNotFoundError:
         return np.nan
     except Exception as error:  # NumPy raises whatever a stranger's bytes lead it to
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        found = f"a file without it ({reason}); restore it"
+        found = f"a file without it ({one_line(error, 120)}); restore it"
         raise InputError(f"{path}: expected the {what}, one number, found {found}") from error
 
 

@@ -20,7 +20,6 @@ from fer_utils.datasets.lists import pixel_rows
 from fer_utils.datasets.manifest import check_manifest
 from fer_utils.datasets.synthetic import draw_manifest
 
-ENDINGS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 _NAMED = 100  # bad images whose names the attrs keep
 _BATCH = 64  # images a task of a thread: so handing it over takes no time
 _DRAWN = 1024  # faces drawn between two steps of the progress bar
@@ -29,7 +28,7 @@ _MEMORY: ContextVar[Path | None] = ContextVar("remembered_checks", default=None)
 
 def is_image(name: str) -> bool:
     """Whether a file's name is that of an image: by its ending, in any case, and not hidden."""
-    return os.path.splitext(name)[1].lower() in ENDINGS and not name.startswith(".")
+    return os.path.splitext(name)[1].lower() in raster.ENDINGS and not name.startswith(".")
 
 
 def list_images(root: str | os.PathLike) -> list[str]:

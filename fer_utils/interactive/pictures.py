@@ -18,7 +18,7 @@ from fer_utils.core import EXPRESSIONS, PROBABILITIES, InputError, atomic_write,
 from fer_utils.interactive.classifier import FaceClassifier
 from fer_utils.interactive.detector import crop_face, find_faces, shared_area
 
-PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+PICTURES = raster.ENDINGS
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 RATE = 5.0  # frames of a video that are looked at in a second
 SAME_PERSON = 0.3  # overlap over union from which a face is that of the frame before

@@ -196,5 +196,7 @@ def _clip(layers: list[Tensor]) -> None:
 
 def _copy(layers: list[Tensor], joint: list) -> list:
     """The layers and, last, the centres of each loss or None, as they stand."""
-    centers = [None if c is None else c.detach().numpy().copy() for c in (j.centers for j in joint)]
+    centers = [
+        None if loss.centers is None else loss.centers.detach().numpy().copy() for loss in joint
+    ]
     return [*(layer.detach().clone() for layer in layers), centers]

@@ -313,7 +313,8 @@ class FaceRecogniser(ipywidgets.VBox):
             if not (path.is_relative_to(self._root) or path.is_relative_to(self._out)):
                 self.status.say(f"{path} lies outside the checkout: upload it instead")
                 return
-        self.pictures = list(recognise_pictures(files[:SHOWN], self.classifier))
+        found = recognise_pictures(files, self.classifier)  # of a video each frame is one
+        self.pictures = list(itertools.islice(found, SHOWN))
         faces = sum(len(picture.faces) for picture in self.pictures)
         more = f" of {len(files):,}; for more use the terminal" if len(files) > SHOWN else ""
         self.status.say(f"{faces} face(s) in {len(self.pictures)} picture(s){more}.")
@@ -347,14 +348,14 @@ class FaceRecogniser(ipywidgets.VBox):
         note.say(picture.note)
         if not len(picture.faces):
             return note
-        names = [str(number) for number in range(1, len(picture.faces) + 1)]
+        names = picture.numbers
         titles = [f"{n}: {answer}" for n, answer in zip(names, picture.answers(), strict=True)]
         seen = self.classifier.see(picture.crops)
         maps = explain(self.classifier, picture.crops) if self.explain.value else None
         whole, cards = Shown(layout={"max_width": "46%"}), Shown(layout={"max_width": "52%"})
         whole.show(report.draw(report.plot_boxes, picture.image, picture.faces[:, :4], names=names))
         cards.show(report.figure_cards(seen, picture.probabilities, titles, maps))
-        labels = _row(self._label(picture, int(number)) for number in names)
+        labels = _row(self._label(picture, number) for number in names)
         return ipywidgets.VBox([note, ipywidgets.HBox([whole, cards]), labels])
 
     def _label(self, picture: Picture, number: int) -> ipywidgets.Dropdown:

@@ -12,6 +12,7 @@ from fer_utils.metrics.posthoc import (
     fit_temperature,
     logit_adjust,
     operating_curve,
+    probabilities,
 )
 from fer_utils.metrics.scores import (
     METRICS,

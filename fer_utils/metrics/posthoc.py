@@ -41,6 +41,12 @@ def apply_temperature(log_probabilities, temperature: float) -> np.ndarray:
     return log_softmax(_checked(log_probabilities) / temperature, axis=-1)
 
 
+def probabilities(log_probabilities) -> np.ndarray:
+    """Probabilities (…, 8) that sum to 1, of stored ones that hardly do: float16, −inf included."""
+    found = np.exp(np.asarray(log_probabilities, dtype=np.float64))
+    return found / found.sum(axis=-1, keepdims=True)
+
+
 def fit_temperature(log_probabilities, labels) -> Fitted:
     """The temperature 0.05–20 of lowest negative log-likelihood, for validation images (N, 8)."""
     from scipy.optimize import minimize_scalar  # here: slow to load, and few need it

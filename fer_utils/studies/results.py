@@ -61,8 +61,7 @@ class RunSet:
 
 def probabilities(rows: pd.DataFrame) -> np.ndarray:
     """Probabilities (N, 8) from the log-probabilities of rows of predictions."""
-    found = np.exp(rows[list(LOG_PROBABILITIES)].to_numpy(np.float64))
-    return found / found.sum(axis=1, keepdims=True)
+    return metrics.probabilities(rows[list(LOG_PROBABILITIES)])
 
 
 def gather(study: Study, root: Path, names: list[str] | None = None) -> RunSet:
@@ -151,7 +150,7 @@ def collect(study: Study, root: Path, finished: bool = False) -> Path:
     """Write `results/<study>/` from the study's runs, or from those that have `finished`.
 
     Rows of runs that are in the results already, and have no folder here, are kept. A run whose
-    numbers are the same keeps the seconds, device and commit that were recorded for it.
+    numbers are the same up to 1e-6 keeps the row that was recorded for it.
 
     Raises:
         InputError: where nothing, or not everything that was asked for, has finished.
@@ -179,7 +178,8 @@ def _merge(new: RunSet, old: RunSet, names: list[str]) -> RunSet:
     kept = [run for run in old.runs["run"] if run in names and run not in set(new.runs["run"])]
     runs, before = (table.set_index("run") for table in (new.runs, old.runs))
     order = {run: place for place, run in enumerate(names)}
-    runs.loc[same, PROVENANCE] = before.loc[same, PROVENANCE]
+    columns = [name for name in runs if name in before]
+    runs.loc[same, columns] = before.loc[same, columns]
 
     def joined(own: pd.DataFrame, earlier: pd.DataFrame, taken: list[str]) -> pd.DataFrame:
         parts = own[~own["run"].isin(taken)], earlier[earlier["run"].isin(taken)]

@@ -290,8 +290,7 @@ def _predictions(split: str, manifest: pd.DataFrame, log_p: np.ndarray) -> pd.Da
 def _score(predictions: pd.DataFrame) -> dict:
     """Metrics, recall of each class and the confusion matrix."""
     labels = predictions["label"].to_numpy()
-    probabilities = np.exp(predictions[list(LOG_PROBABILITIES)].to_numpy(np.float64))
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    probabilities = metrics.probabilities(predictions[list(LOG_PROBABILITIES)])
     chosen = probabilities.argmax(axis=1)
     found = metrics.evaluate(labels, probabilities) | recall_of_each(labels, chosen)
     return found | {"confusion": metrics.confusion_matrix(labels, chosen).tolist()}

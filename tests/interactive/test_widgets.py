@@ -104,20 +104,29 @@ def test_training_is_shown_epoch_by_epoch_and_its_result_in_the_end(tmp_path):
     assert "<img" in live.outcome.value and live.stop.disabled and not live.busy
 
 
+def run_and_meanwhile(live, act):
+    """Train for eight epochs; after the first `act` on what trains."""
+
+    async def both():
+        training = asyncio.ensure_future(live.run(parameters({"epochs": 8})))
+        while not live.bar.value:
+            await asyncio.sleep(0.01)
+        act(training)
+        return await training
+
+    return asyncio.run(both())
+
+
 def test_stop_ends_it_after_the_epoch_and_another_start_goes_on(tmp_path):
     fit = Fit(tmp_path)
     live, _ = live_training(fit)
 
-    async def press_stop():
-        training = asyncio.ensure_future(live.run(parameters({"epochs": 8})))
-        while not live.bar.value:
-            await asyncio.sleep(0.01)
+    def press_stop(_):
         assert live.busy and "of 8 done; about" in live.state.value
         live.stop.click()
         assert live.stop.disabled and "Stopping" in live.stop.description
-        return await training
 
-    run = asyncio.run(press_stop())
+    run = run_and_meanwhile(live, press_stop)
     assert run.stopped and live.bar.value < 8 and "start it again" in live.state.value
     assert live.stop.description == "Stop after this epoch"
     asyncio.run(live.run(parameters({"epochs": 2})))
@@ -127,15 +136,8 @@ def test_stop_ends_it_after_the_epoch_and_another_start_goes_on(tmp_path):
 def test_an_interrupt_asks_for_the_end_now(tmp_path):
     fit = Fit(tmp_path)
     live, _ = live_training(fit)
-
-    async def interrupt():
-        training = asyncio.ensure_future(live.run(parameters({"epochs": 8})))
-        while not live.bar.value:
-            await asyncio.sleep(0.01)
-        training.cancel()
-        return await training
-
-    assert asyncio.run(interrupt()).stopped and fit.asked[-1] == "now"
+    run = run_and_meanwhile(live, lambda training: training.cancel())
+    assert run.stopped and fit.asked[-1] == "now"
 
 
 def test_an_error_is_said_beside_the_bar_and_raised(tmp_path):
