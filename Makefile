@@ -6,6 +6,9 @@ WEIGHTS ?=
 OPTIONS ?=
 RUN      = .venv/bin/python
 
+# Where Python may not keep what it compiled, every process spends half a minute on imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help study figures lab app site test test-browser clean
 
