@@ -18,7 +18,7 @@ import sys, pandas as pd
 from pathlib import Path
 from fer_utils import training
 values = {
-    "train_images": 1000, "validation_images": 80, "test_images": 80, "image_size": 48,
+    "train_images": 500, "validation_images": 80, "test_images": 80, "image_size": 48,
     "epochs": 4, "batch_size": 50, "device": "cpu", "threads": int(sys.argv[2]),
 }
 (Path(sys.argv[1]) / "experiments").mkdir()

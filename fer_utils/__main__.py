@@ -43,7 +43,6 @@ def figures(name: str) -> int:
     """Draw a study's tables and figures from results/ alone."""
     studies = _load("studies")
     root = project_root()
-    studies.read_results(name, root)
     print(studies.draw_figures(name, root).relative_to(root))
     return 0
 

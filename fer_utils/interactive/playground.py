@@ -4,6 +4,7 @@
 step, so that they can be played side by side. It also knows Eq. 8, 9 as printed, sign and all.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -60,20 +61,33 @@ def toy_problem(imbalance: float = 40.0) -> Problem:
     )
 
 
+def traces(chosen, strength=1.0, alpha=1.0, gamma=1.0, rule="paper", **options) -> dict[str, dict]:
+    """loss → its trace by `train`, computed again only if something that the loss knows changed."""
+    centers = {"strength": strength, "gamma": gamma, "rule": rule}
+    cluster = tuple(name for name in chosen if name == "weighted_cluster")
+    center = tuple(name for name in chosen if name.startswith("center"))
+    others = tuple(name for name in chosen if name not in cluster + center)
+    found = train(others, **options) | train(center, **centers, **options)
+    found |= train(cluster, **centers, alpha=alpha, **options)
+    return {name: found[name] for name in chosen}
+
+
+@lru_cache(maxsize=50)
 def train(
-    problem: Problem,
-    chosen=tuple(paper.LOSSES),
+    chosen: tuple[str, ...] = tuple(paper.LOSSES),
+    imbalance: float = 40.0,
     strength: float = 1.0,
     alpha: float = 1.0,
     gamma: float = 1.0,
     rule: str = "paper",
-    steps: int = 40,
+    steps: int = 25,
     seed: int = 0,
 ) -> dict[str, dict]:
     """Fit a network per loss by SGD with Nesterov momentum, from one start on the same batches.
 
     Args:
         chosen: losses, of `losses.LOSS_NAMES`.
+        imbalance: of `toy_problem`.
         strength: λ ≥ 0 of the terms with centres, in units of the paper's (0.5; 1 for cluster).
         alpha: α > 0 of Eq. 4.
         gamma: γ ≥ 0 of Eq. 9; with "autograd" the centres' learning rate.
@@ -88,6 +102,9 @@ def train(
     check_choice("rule", rule, RULES)
     if steps < 1 or not gamma >= 0:
         raise InputError(f"expected steps ≥ 1 and gamma (γ) ≥ 0; found {steps} and {gamma}")
+    if not chosen:
+        return {}
+    problem = toy_problem(imbalance)
     inputs, targets, _ = problem
     joint = [
         losses.make_loss(
@@ -147,26 +164,6 @@ def at(trace: dict, step: int = -1) -> dict:
         "path": trace["path"][: step % len(trace["layers"]) + 1],
         "start": trace["start"],
     }
-
-
-class Player:
-    """Traces by loss: trained again only where a control has moved that the loss knows."""
-
-    def __init__(self, steps: int = 40, seed: int = 0):
-        self._fixed, self._known = {"steps": steps, "seed": seed}, {}
-
-    def traces(self, chosen, imbalance, strength, alpha, gamma, rule) -> dict[str, dict]:
-        """loss → its trace; arguments as of `toy_problem` and `train`."""
-        keys = {name: (name, imbalance) for name in chosen}
-        for name in keys.keys() & paper.RECIPE["lambda"].keys():
-            keys[name] += (strength, gamma, rule, alpha * (name == "weighted_cluster"))
-        missing = [name for name, key in keys.items() if key not in self._known]
-        if missing:
-            found = train(
-                toy_problem(imbalance), missing, strength, alpha, gamma, rule, **self._fixed
-            )
-            self._known |= {keys[name]: trace for name, trace in found.items()}
-        return {name: self._known[key] for name, key in keys.items()}
 
 
 def _start(networks: int, images: int, steps: int, seed: int) -> tuple[list[Tensor], Tensor]:

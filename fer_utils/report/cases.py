@@ -28,9 +28,10 @@ class Case:
     images: pd.DataFrame = field(repr=False)  # image, label, group (of duplicates); N rows
     log_p: np.ndarray = field(repr=False)  # (S, N, 8)
     counts: np.ndarray = field(repr=False)  # (N, 8) training images of the image's network
-    scored_by: np.ndarray = field(repr=False)  # (S, N) names of runs
     taus: dict = field(repr=False)  # run → τ of its own validation images; empty without any
     temperatures: dict = field(repr=False)  # likewise
+    adjusted: np.ndarray = field(repr=False)  # `log_p` after logit adjustment, each run by its τ
+    cooled: np.ndarray = field(repr=False)  # `log_p`, each run's by its temperature
 
     @property
     def second(self) -> str:
@@ -50,18 +51,6 @@ class Case:
     @property
     def labels(self) -> np.ndarray:
         return self.images["label"].to_numpy()
-
-    def adjusted(self) -> np.ndarray:
-        """`log_p` after logit adjustment, each run with its own τ."""
-        return metrics.logit_adjust(self.log_p, self.counts, self._of_runs(self.taus))
-
-    def cooled(self) -> np.ndarray:
-        """`log_p`, not normalised, each run at its own temperature."""
-        return self.log_p / self._of_runs(self.temperatures)
-
-    def _of_runs(self, values: dict) -> np.ndarray:
-        names, places = np.unique(self.scored_by, return_inverse=True)
-        return np.array([values[name] for name in names])[places.reshape(*self.scored_by.shape, 1)]
 
     def score(self, log_p=None, chosen=SHOWN, **options) -> pd.DataFrame:
         """`metrics.bootstrap` of `log_p` (default its own), duplicates drawn together.
@@ -146,18 +135,21 @@ def _case(runs: pd.DataFrame, rows: pd.DataFrame, counts: pd.DataFrame) -> Case:
     scored = rows[rows["split"] == rows["evaluation"]].sort_values(["seed", "image"])
     held = rows[(rows["split"] == "validation") & (rows["evaluation"] != "validation")]
     trained_on = {run["run"]: _counts(counts, run) for run in runs.to_dict("records")}
-    taus, temperatures = {}, {}
+    log_p, taus, temperatures = _log_p(scored), {}, {}
+    adjusted, cooled = log_p.copy(), log_p.copy()
     for run, own in held.groupby("run") if set(held["run"]) == set(trained_on) else ():
-        log_p, labels = _log_p(own), own["label"].to_numpy()
-        taus[run] = metrics.choose_tau(log_p, labels, trained_on[run])
-        temperatures[run] = metrics.fit_temperature(log_p, labels)
+        chosen_on, mine = (_log_p(own), own["label"].to_numpy()), scored["run"] == run
+        taus[run] = metrics.choose_tau(*chosen_on, trained_on[run])
+        temperatures[run] = metrics.fit_temperature(*chosen_on)
+        adjusted[mine] = metrics.logit_adjust(log_p[mine], trained_on[run], taus[run])
+        cooled[mine] /= temperatures[run]
     if "model" in first:
         start = "pre-trained" if first["pretrained"] else "from scratch"
         panel, name = f"{first['architecture']}, {start}", NAMES[first["loss"]]
     else:
         panel, variant = first["setting"].replace("_", ", "), first["variant"]
         name = NAMES.get(variant, variant.replace("_", " "))
-    images = scored.iloc[: len(scored) // seeds].reset_index(drop=True)
+    images, shape = scored.iloc[: len(scored) // seeds], (seeds, -1, len(EXPRESSIONS))
     return Case(
         panel=panel,
         name=name,
@@ -165,12 +157,13 @@ def _case(runs: pd.DataFrame, rows: pd.DataFrame, counts: pd.DataFrame) -> Case:
         power=first["weight_power"],
         model=first.get("model"),
         runs=runs,
-        images=images[["image", "label", "group"]],
-        log_p=_log_p(scored).reshape(seeds, -1, len(EXPRESSIONS)),
+        images=images[["image", "label", "group"]].reset_index(drop=True),
+        log_p=log_p.reshape(shape),
         counts=np.stack(images["run"].map(trained_on).to_list()),
-        scored_by=scored["run"].to_numpy(str).reshape(seeds, -1),
         taus=taus,
         temperatures=temperatures,
+        adjusted=adjusted.reshape(shape),
+        cooled=cooled.reshape(shape),
     )
 
 

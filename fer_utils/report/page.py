@@ -14,7 +14,6 @@ from fer_utils.core import EXPRESSIONS, Run, atomic_write, paper
 from fer_utils.report import style
 from fer_utils.report.cases import NAMES
 
-FEW = 50  # images of a class: with 50, a recall of a half is known to ± 13 points
 MINUS = "\N{MINUS SIGN}"
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -96,7 +95,7 @@ class StudyPage:
         """Write a table's `numbers` (default: as printed) as CSV; return what a notebook shows."""
         with atomic_write(self.folder / f"{name}.csv") as temporary:
             numbers = table if numbers is None else numbers
-            numbers.to_csv(temporary, index=False, lineterminator="\n")
+            numbers.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")
         caption = f"{caption} Numbers: [{name}.csv]({name}.csv).".strip()
         return self._add(Part(title, caption, to_markdown(table), folded=folded))
 
@@ -138,8 +137,8 @@ def write_model_card(run: Run) -> Path:
         loss=NAMES[params.loss],
         dataset="drawn faces (synthetic)" if drawn else params.dataset,
         counts=to_markdown(_counts(manifest, people)),
-        scores=to_markdown(_scores(measured)),
-        recalls="" if people else to_markdown(_recalls(measured)),
+        scores=_scores(measured),
+        recalls=[] if people else _recalls(measured),
     )
 
 
@@ -151,19 +150,17 @@ def _counts(manifest: pd.DataFrame, people: bool) -> pd.DataFrame:
     return table.rename(index=dict(enumerate(EXPRESSIONS))).rename_axis("class").reset_index()
 
 
-def _scores(measured: dict) -> pd.DataFrame:
+def _scores(measured: dict) -> dict[str, float]:
     """The six metrics; or identification, and verification of people held out of training."""
     names = [*paper.METRICS, "macro_recall", *(name for name in measured if "verification" in name)]
     names = [name for name in ("validation_accuracy", *names) if name in measured]
-    titles = [metrics.METRICS.get(name, name.replace("_", " ")) for name in names]
-    return pd.DataFrame({"Metric": titles, "Value": [f"{measured[name]:.4g}" for name in names]})
+    return {metrics.METRICS.get(name, name.replace("_", " ")): measured[name] for name in names}
 
 
-def _recalls(measured: dict) -> pd.DataFrame:
+def _recalls(measured: dict) -> list[tuple]:
+    """Of each class: name, images, and recall with its 95 % Wilson interval."""
     confusion = np.array(measured["confusion"])
     images, right = confusion.sum(axis=1), np.diagonal(confusion)
-    table = pd.DataFrame({"Class": EXPRESSIONS, "value": right / np.maximum(images, 1)})
-    table["low"], table["high"] = metrics.wilson_interval(right, images)
-    recalls = [format_interval(*row) for row in table[["value", "low", "high"]].to_numpy()]
-    few = [f"{n:,}" + (" (few: hardly known)" if n < FEW else "") for n in images]
-    return table[["Class"]].assign(**{"Recall (%), 95 % Wilson interval": recalls, "Images": few})
+    columns = images, right / np.maximum(images, 1), *metrics.wilson_interval(right, images)
+    rows = zip(EXPRESSIONS, *columns, strict=True)
+    return [(name, n, format_interval(*recall)) for name, n, *recall in rows]

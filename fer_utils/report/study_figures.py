@@ -54,15 +54,8 @@ def plot_tradeoff(scores: pd.DataFrame, curve: pd.DataFrame, ax: Axes, styles: d
     In view are all losses, and the line that costs no training up to its highest recall.
     """
     second = scores["second"].iloc[0]
-    line = 100 * curve[["accuracy", "recall", "low", "high"]].T.to_numpy()
-    ax.fill_between(line[0], *line[2:], color=style.GREY, alpha=0.2, linewidth=0)
-    label = "softmax, adjusted by τ: no training" if len(curve) else None
-    ax.plot(*line[:2], color="#555555", linewidth=1.6, label=label)
-    for place in np.flatnonzero(np.isclose(curve["tau"] % 0.5, 0)):
-        dx, dy = np.gradient(line[:2], axis=1)[:, place] / np.ptp(line[:2], axis=1)
-        aside = np.array([16 * dy, -9 * dx]) / np.hypot(dx, dy)  # on the outer side of the line
-        ax.plot(*line[:2, place], "|", color="black", markersize=6)
-        _note(ax, f"τ = {curve['tau'].iloc[place]:g}", line[:2, place], aside)
+    if len(curve):
+        _plot_line(curve, 100 * scores[["accuracy", second]].to_numpy(), ax)
     powers = scores[scores["loss"].isin(["softmax", "weighted_softmax"])]
     powers = powers.assign(power=powers["power"].where(powers["loss"] != "softmax", 0))
     if len(powers) > 2:
@@ -94,8 +87,25 @@ def plot_tradeoff(scores: pd.DataFrame, curve: pd.DataFrame, ax: Axes, styles: d
     return ax
 
 
+def _plot_line(curve: pd.DataFrame, points: np.ndarray, ax: Axes) -> None:
+    """The line that costs no training, its band, and some of its τ where there is room."""
+    line = 100 * curve[["accuracy", "recall", "low", "high"]].T.to_numpy()
+    ax.fill_between(line[0], *line[2:], color=style.GREY, alpha=0.2, linewidth=0)
+    label = "softmax, adjusted by τ: no training"
+    ax.plot(*line[:2], color="#555555", linewidth=1.6, label=label)
+    spread = np.ptp(line[:2], axis=1)
+    for place in np.flatnonzero(np.isclose(curve["tau"] % 0.5, 0) & (curve["tau"] > 0)):
+        dx, dy = np.gradient(line[:2], axis=1)[:, place] / spread
+        aside = np.array([dy, -dx]) / np.hypot(dx, dy)  # on the outer side of the line
+        near = (points - line[:2, place]) / spread - 0.08 * aside
+        if np.hypot(*near.T).min() < 0.12:  # no room beside a loss
+            aside = -aside
+        ax.plot(*line[:2, place], "|", color="black", markersize=6)
+        _note(ax, f"τ = {curve['tau'].iloc[place]:g}", line[:2, place], aside * [16, 9])
+
+
 def _note(ax: Axes, text: str, point, shift) -> None:
-    place = {"textcoords": "offset points", "ha": "center", "va": "center", "zorder": 4}
+    place = {"textcoords": "offset points", "ha": "center", "va": "center", "zorder": 2.5}
     ax.annotate(text, point, shift, fontsize=6.5, path_effects=HALO, **place)
 
 

@@ -140,7 +140,10 @@ def add_verdict(page, results, cases: list[Case]):
     equal = verdict.at_equal_accuracy(cases)
     page.verdict, page.protocol = verdict.say_verdict(equal), verdict.say_protocol(results, cases)
     gone = [f"{row.name} ({row.panel})" for row in at_chance(scores).itertuples(index=False)]
-    caption = "Means over seeds; bars and band are 95 % intervals over images."
+    caption = (
+        "Means over seeds; bars and band are 95 % intervals over images. τ runs from 0 to 1.5,"
+    )
+    caption += " out of the frame where recall falls and no loss is."
     caption += f" At chance, left out: {', '.join(gone)}." if gone else ""
     title = "Accuracy against recall: above the line a loss is worth its training"
     yield page.add_figure("verdict", figure_tradeoff(scores, curves), title, caption, folded=False)

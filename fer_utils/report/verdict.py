@@ -51,7 +51,7 @@ def score_table(cases: list[Case], chosen=SHOWN, adjusted=True, **options) -> pd
         free = free_case(own)
         if adjusted and free is not None and free.taus:
             tau = np.mean(list(free.taus.values()))
-            planned.append((free, f"{free.name} + logit adjustment", "", free.adjusted(), tau))
+            planned.append((free, f"{free.name} + logit adjustment", "", free.adjusted, tau))
         for case, name, loss, log_p, tau in planned:
             row = {"panel": case.panel, "model": case.model, "name": name, "loss": loss}
             row |= {"power": case.power, "seeds": len(case.seeds), "tau": tau}
@@ -84,14 +84,14 @@ def at_equal_accuracy(cases: list[Case]) -> pd.DataFrame:
         if against is _above_point and not free.taus:
             continue
         for adjusted in (False, True) if case.taus else (False,):
-            one = replace(case, log_p=case.adjusted()) if adjusted else case
+            one = replace(case, log_p=case.adjusted) if adjusted else case
             head = {"panel": case.panel, "name": case.name, "loss": case.loss}
             rows.append(head | {"adjusted": adjusted} | against(free, one))
     return judge(pd.DataFrame(rows))
 
 
 def _above_point(free: Case, case: Case) -> dict:
-    point = replace(free, log_p=free.adjusted())
+    point = replace(free, log_p=free.adjusted)
     found = case.compare(point, ("macro_recall",)).iloc[0].to_dict()
     head = {"at": "its τ of validation", "tau": np.mean(list(free.taus.values()))}
     return head | {"accuracy": found.pop("b"), "free_accuracy": found.pop("a")} | found
@@ -165,7 +165,7 @@ def say_calibration(cases: list[Case]) -> str:
     case = free_case(cases)
     if case is None or not case.taus:
         return ""
-    both = [case.score(log_p, ("ece",), resamples=1) for log_p in (None, case.cooled())]
+    both = [case.score(log_p, ("ece",), resamples=1) for log_p in (None, case.cooled)]
     before, after = (percent(found.loc["ece", "value"]) for found in both)
     return (
         "Temperature scaling, fitted on validation, takes softmax's expected calibration error "

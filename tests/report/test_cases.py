@@ -60,7 +60,7 @@ def test_each_fold_is_adjusted_by_its_own_counts_and_its_own_tau(folds):
         tau = metrics.choose_tau(held[made.COLUMNS].to_numpy(float), held["label"].to_numpy(), own)
         assert case.taus[run] == tau
         expected = metrics.logit_adjust(rows[made.COLUMNS].to_numpy(float), own, tau)
-        np.testing.assert_allclose(case.adjusted()[1, rows["image"]], expected, atol=1e-12)
+        np.testing.assert_allclose(case.adjusted[1, rows["image"]], expected, atol=1e-12)
 
 
 def test_scores_are_the_bootstraps_and_rare_recall_the_mean_of_two(fold_cases):

@@ -1,7 +1,6 @@
 """Figures: the numbers in their artists, and no text outside of them."""
 
 import sys
-import types
 
 import matplotlib
 import numpy as np
@@ -102,8 +101,16 @@ def test_the_free_line_and_every_loss_stand_where_their_numbers_are(fold_cases, 
         assert any(np.allclose(line[:, 0], ends) for line in lines if len(line) == 2)
         (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
         assert left < ends[0] and ends[1] < right and low < place[0][1] < high
-    assert texts(ax.texts)[:4] == ["τ = 0", "τ = 0.5", "τ = 1", "τ = 1.5"]
-    assert texts(ax.texts)[4:] == ["p = 0.5", "p = 1"] and overhang(figure) < 2
+    assert texts(ax.texts)[:3] == ["τ = 0.5", "τ = 1", "τ = 1.5"]
+    assert texts(ax.texts)[3:] == ["p = 0.5", "p = 1"] and overhang(figure) < 2
+
+
+def test_losses_without_a_softmax_are_drawn_without_a_line(fold_cases, fold_scores):
+    curves = report.operating_curves(fold_cases[1:])
+    figure = report.figure_tradeoff(fold_scores[1:-1], curves)
+    names = [case.name for case in fold_cases[1:]]
+    assert curves.empty and texts(figure.legends[0].get_texts()) == names
+    assert overhang(figure) < 2
 
 
 def test_learning_curves_are_means_with_bands_over_runs(folds, fold_cases):
@@ -165,13 +172,17 @@ def test_a_heatmap_leaves_grey_what_it_does_not_speak_of():
 
 
 def test_the_playground_shows_paths_from_where_centres_are_and_recalls():
-    far = types.SimpleNamespace(**trace())  # a dataclass in use
-    far.path[-1] = 1e5
-    above, without, below, _ = report.figure_playground({"a": far, "b": trace(False)}).axes
-    assert len(above.lines) == 3 and len(without.lines) == 0 and above.get_xlim()[1] < 20
+    far = trace()
+    far["path"][-1] = 1e5
+    above, below = report.figure_playground({"a": far, "b": trace(False)}).axes
+    assert len(above.lines) == 3 and len(above.collections) == 2  # paths of one, dots of both
     assert len(above.lines[0].get_xdata()) == 9  # 11 rows from the third on
-    assert [bar.get_width() for bar in below.patches] == pytest.approx([20, 60, 100])
-    assert below.get_title("left") == "mean recall 60 %"
+    assert max(above.lines[0].get_xdata()) < 1  # not in the next column
+    widths = [bar[1, 0] - bar[0, 0] for bar in below.collections[0].get_segments()]
+    assert np.array(widths) / widths[-1] == pytest.approx([0.2, 0.6, 1])
+    assert (
+        texts(below.texts)[0] == "20\n60\n100" and "mean recall 60 %" in above.texts[1].get_text()
+    )
 
 
 def test_the_network_is_drawn_from_what_ran():

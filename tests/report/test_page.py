@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from fer_utils import report
 from fer_utils.core import InputError
@@ -26,6 +27,7 @@ def written(tmp_path_factory, folds, fold_cases):
 def test_the_verdict_stands_under_the_title_then_its_figure_then_the_small_table(written):
     page, text = written
     assert text.startswith(f"# A made study\n\n{page.verdict}\n")
+    assert report.read_verdict(page.folder) == page.verdict
     order = ("(verdict.png)", "| Loss | Accuracy |", "## What the verdict", "<det", "## Protocol")
     places = [text.index(part) for part in order]
     assert places == sorted(places)
@@ -48,7 +50,7 @@ def test_every_file_that_the_page_names_is_there(written):
     assert pd.read_csv(page.folder / "scores.csv")["accuracy"].between(0, 1).all()
 
 
-def test_figures_are_always_the_same_bytes(tmp_path):
+def test_figures_are_always_the_same_bytes_on_white_paper(tmp_path):
     for name in ("a", "b"):
         report.save_figure(line(), tmp_path / f"{name}.png")
         page = report.StudyPage(tmp_path / name, "Title")
@@ -57,6 +59,7 @@ def test_figures_are_always_the_same_bytes(tmp_path):
     for name in ("{}.png", "{}/one.png", "{}/figures.pdf"):
         a, b = ((tmp_path / name.format(own)).read_bytes() for own in "ab")
         assert a == b and b"CreationDate" not in a
+    assert Image.open(tmp_path / "a.png").convert("RGB").getpixel((0, 0)) == (255, 255, 255)
     assert b"/Subtype /Type3" not in (tmp_path / "a/figures.pdf").read_bytes()
 
 

@@ -35,7 +35,7 @@ def test_the_free_line_begins_at_softmax_and_is_that_of_the_metrics(fold_cases):
 def test_scores_have_a_row_a_case_and_one_that_costs_no_training(fold_scores, fold_cases):
     assert fold_scores["loss"].tolist() == [*(case.loss for case in fold_cases), ""]
     last, (free, *_) = fold_scores.iloc[-1], fold_cases
-    right = (free.adjusted().argmax(axis=2) == free.labels).mean()
+    right = (free.adjusted.argmax(axis=2) == free.labels).mean()
     assert last["accuracy"] == pytest.approx(right)
     assert last["tau"] == pytest.approx(np.mean(list(free.taus.values())))
 
@@ -48,6 +48,15 @@ def test_without_validation_predictions_nothing_is_adjusted(folds):
     assert not report.at_equal_accuracy(cases)["adjusted"].any()
     assert report.say_calibration(cases) == ""
     assert "out of post-hoc rows: softmax; weighted softmax" in protocol(results, cases)
+
+
+def test_a_case_with_validation_predictions_of_some_runs_alone_is_not_adjusted(folds):
+    rows = folds.predictions
+    lost = (rows["run"] == "softmax-seed1-fold2") & (rows["split"] == "validation")
+    results = made.change(folds, predictions=rows[~lost])
+    cases = report.read_cases(results)
+    assert [bool(case.taus) for case in cases] == [False, True, True, True, True]
+    assert "out of post-hoc rows: softmax." in protocol(results, cases)
 
 
 def test_the_same_network_lies_on_its_own_line():
@@ -82,7 +91,7 @@ def test_curves_are_compared_with_curves_and_what_is_alone_with_nothing(fold_cas
 def test_on_a_test_of_equal_classes_softmax_is_adjusted_with_its_tau_of_validation():
     cases = with_softmax(network(3.0), labels=EQUAL)
     row = report.at_equal_accuracy(cases).iloc[0]
-    adjusted = (cases[0].adjusted().argmax(axis=2) == EQUAL).mean()
+    adjusted = (cases[0].adjusted.argmax(axis=2) == EQUAL).mean()
     assert row["free_accuracy"] == pytest.approx(adjusted)
     assert row["difference"] == pytest.approx(row["accuracy"] - adjusted)
     assert "its τ of validation" in row["at"]
@@ -131,8 +140,8 @@ def test_the_protocol_says_what_is_amiss(models, model_cases):
 
 
 def test_a_temperature_that_lowers_the_calibration_error_is_said(fold_cases):
-    hot = dict.fromkeys(fold_cases[0].temperatures, 3.0)
-    sharp = dataclasses.replace(fold_cases[0], log_p=3 * fold_cases[0].log_p, temperatures=hot)
+    log_p = fold_cases[0].log_p
+    sharp = dataclasses.replace(fold_cases[0], log_p=3 * log_p, cooled=log_p)
     before, after = (float(w) for w in report.say_calibration([sharp]).split() if w[0].isdigit())
     errors = [c.score(None, ("ece",), resamples=1)["value"]["ece"] for c in (sharp, fold_cases[0])]
     assert before > after

@@ -1,6 +1,7 @@
 """The graph, GPUs and notebooks: what can be tested without training."""
 
 import errno
+import json
 import subprocess
 from types import SimpleNamespace
 
@@ -153,3 +154,20 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
     with pytest.raises(OSError) as refused:
         studies.execute_notebook(tmp_path / "a.ipynb", tmp_path / "b.ipynb", {})
     assert refused.value.errno == errno.ENOSPC
+
+
+def test_a_studys_figures_are_drawn_by_the_code_of_its_notebook(tmp_path, capsys):
+    for folder in ("experiments", "notebooks"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "experiments/tiny.yaml").write_text(yaml.safe_dump(STUDY))
+    code = ["%matplotlib inline\n", f"import pathlib\nroot = pathlib.Path({str(tmp_path)!r})"]
+    cells = [
+        {"cell_type": "markdown", "source": ["# Not code"], "metadata": {}},
+        {"cell_type": "code", "source": code, "metadata": {}},
+        {"cell_type": "code", "source": ["study = ''"], "metadata": {"tags": ["parameters"]}},
+        {"cell_type": "code", "source": ["print((root / study).touch())"], "metadata": {}},
+    ]
+    (tmp_path / "notebooks/08_compare_losses.ipynb").write_text(json.dumps({"cells": cells}))
+    page = studies.draw_figures("tiny", tmp_path)
+    assert page == tmp_path / "figures/tiny/README.md"
+    assert (tmp_path / "tiny").is_file() and not capsys.readouterr().out
