@@ -33,7 +33,7 @@ app: .venv/.installed ## recognise faces in the browser, without code
 	@$(RUN) -m fer_utils app $(OPTIONS)
 
 site: .venv/.installed ## the executed notebooks as a static site, .cache/site/index.html
-	@$(RUN) -m fer_utils.interactive.site
+	@$(RUN) -m fer_utils site
 
 test: .venv/.installed ## run the tests
 	@$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(OPTIONS)

@@ -16,8 +16,7 @@ def _load(room: str):
 
 def study(name: str, data: str, weights: str) -> int:
     """Run what is missing of a study, then draw its tables and figures."""
-    studies = _load("studies")
-    if studies.run_study(name, data, weights):
+    if _load("studies").run_study(name, data, weights):
         return 1
     page = project_root() / "figures" / name
     print(f"\n{_load('report').read_verdict(page)}")
@@ -27,37 +26,33 @@ def study(name: str, data: str, weights: str) -> int:
 
 def run(name: str, run: str, data: str, weights: str) -> int:
     """One run of a study, headless, through papermill."""
-    studies = _load("studies")
-    return studies.run_one(name, run, data, weights)
+    return _load("studies").run_one(name, run, data, weights)
 
 
-def collect(name: str, finished: bool) -> int:
+def collect(name: str, finished: bool) -> None:
     """Gather a study's finished runs into results/."""
     studies = _load("studies")
     root = project_root()
     studies.collect(studies.load_study(name, root), root, finished)
-    return 0
 
 
-def figures(name: str) -> int:
+def figures(name: str) -> None:
     """Draw a study's tables and figures from results/ alone."""
-    studies = _load("studies")
     root = project_root()
-    print(studies.draw_figures(name, root).relative_to(root))
-    return 0
+    print(_load("studies").draw_figures(name, root).relative_to(root))
 
 
-def compare(a: str, b: str, metric: list[str]) -> int:
+def compare(a: str, b: str, metric: list[str]) -> None:
     """Is B better than A on the same test images, or is it noise?"""
-    studies = _load("studies")
-    found = studies.compare(a, b, project_root(), metric)
-    table = studies.format_comparison(found).to_string(index=False)
-    print(f"A: {a}\nB: {b}\nPer cent, differences in points\n\n{table}\n")
-    print("\n".join([*found.verdicts, *found.notes]))
-    return 0
+    studies, report = _load("studies"), _load("report")
+    sides = [studies.read_run_set(name, project_root()) for name in (a, b)]
+    table = report.compare(*sides, metric)
+    shown = report.format_comparison(table).to_string(index=False)
+    print(f"A: {a}\nB: {b}\nPer cent, differences in points\n\n{shown}\n")
+    print("\n".join(table.attrs["said"]))
 
 
-def export(name: str, format: list[str]) -> int:
+def export(name: str, format: list[str]) -> None:
     """Write a finished run's network to files for use elsewhere, and its model card."""
     models, report = _load("models"), _load("report")
     study, _, run = name.partition("/")
@@ -69,15 +64,11 @@ def export(name: str, format: list[str]) -> int:
     for each in format:
         print(models.export(found, each).relative_to(found.root))
     print(report.write_model_card(found).relative_to(found.root))
-    return 0
 
 
-def graft(source: str, target: str) -> int:
+def graft(source: str, target: str) -> None:
     """Write weights for SE-ResNet-50 that compute what a ResNet-50's do."""
-    from fer_utils import models
-
-    print(models.se_from_resnet(source, target))
-    return 0
+    print(_load("models").se_from_resnet(source, target))
 
 
 def recognise(
@@ -88,14 +79,14 @@ def recognise(
     network = _load("interactive.classifier").load_classifier(source)
     files = pictures.list_pictures(paths, endings=pictures.PICTURES + pictures.VIDEOS)
     table = pictures.FacesTable(out or _default_folder(), resume)
-    looked_at = faces = 0
+    faces = []  # of each picture
     for picture in pictures.recognise_pictures(files, network, table, rate, whole_picture=whole):
-        looked_at, faces = looked_at + 1, faces + len(picture.faces)
+        faces.append(len(picture.faces))
         _print_faces(picture)
     print(f"table: {table.path}")
     for film in (path for path in files if path.suffix.lower() in pictures.VIDEOS):
         _draw_film(film, table.path)
-    return 0 if faces or not looked_at else 1
+    return 0 if any(faces) or not faces else 1
 
 
 def _default_folder() -> Path:
@@ -125,36 +116,37 @@ def _draw_film(film: Path, table: Path) -> None:
         print(f"figure: {report.save_figure(figure, path)}")
 
 
-def evaluate(source: str, dataset: str, data: str, crops: str) -> int:
+def evaluate(source: str, dataset: str, data: str, crops: str) -> None:
     """Score a run, the shipped recogniser, an ONNX or a predictions file on a dataset."""
     evaluating = _load("interactive.evaluate")
     found = evaluating.evaluate(source, dataset, data, crops)
     scores = (100 * evaluating.score(found.table)).round(1)
     print(f"{found.name}, {len(found.table):,} images, per cent with 95 % intervals\n")
     print("\n".join([scores.to_string(), *found.notes]))
-    return 0
 
 
-def lab(options: list[str]) -> int:
+def lab(options: list[str]) -> None:
     """Open the notebooks in JupyterLab; its own options may follow."""
-    server = _load("interactive.server")
-    return server.lab(options)
+    _load("interactive.server").lab(options)
 
 
-def app(options: list[str]) -> int:
+def app(options: list[str]) -> None:
     """Recognise faces in the browser, without code; Voilà's own options may follow."""
-    server = _load("interactive.server")
-    return server.app(options)
+    _load("interactive.server").app(options)
 
 
-def ship(name: str) -> int:
+def site() -> None:
+    """Execute the notebooks, and write them as a static site."""
+    print(_load("interactive.server").build_site(project_root()))
+
+
+def ship(name: str) -> None:
     """Make the recogniser that comes with the package out of a finished run."""
     networks, classifier = _load("interactive.networks"), _load("interactive.classifier")
     digest = networks.ship(classifier.find_run(name), classifier.SHIPPED)
     record = project_root() / "results" / name.partition("/")[0] / "recogniser.sha256"
     record.write_text(f"{digest}\n")
     print(f"{classifier.SHIPPED.name}: {digest}")
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -197,6 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (lab, app):
         one = add(command, prefix_chars="\0")
         one.add_argument("options", nargs="*")
+    add(site)
     add(ship, "name")
     return parser
 
@@ -206,7 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(_parser().parse_args(arguments))
     command = options.pop("command")
     try:
-        return command(**options)
+        return command(**options) or 0
     except InputError as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 2

@@ -73,11 +73,15 @@ def test_the_notebooks_are_thin():
     assert len([line for line in lines if line.strip()]) <= 700
 
 
-@pytest.mark.parametrize("name", ["03_fine_tune", "06_loss_playground", "08_compare_losses"])
-def test_a_misspelt_parameter_stops_it_in_one_line(name, tmp_path):
-    wrong = {"epoch": 3}
-    with pytest.raises(InputError, match="epoch") as refused:
-        execute_notebook(ROOT / f"notebooks/{name}.ipynb", tmp_path / "out.ipynb", wrong)
+@every
+def test_its_parameters_are_checked(path):
+    assert any("core.notebook_parameters(globals())" in cell.source for cell in cells(path))
+
+
+def test_a_misspelt_parameter_stops_it_in_one_line(tmp_path):
+    notebook, wrong = ROOT / "notebooks/08_compare_losses.ipynb", {"studdy": "demo"}
+    with pytest.raises(InputError, match="study") as refused:
+        execute_notebook(notebook, tmp_path / "out.ipynb", wrong)
     assert "\n" not in str(refused.value)
 
 

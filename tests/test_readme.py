@@ -4,8 +4,11 @@ import ast
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+
+from fer_utils.interactive import classifier, pictures
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -91,3 +94,16 @@ def test_its_recogniser_is_that_of_the_results():
     for name, words in (("accuracy", "95 % interval {} to {}"), ("macro_recall", "{} to {}")):
         value, *ends = (f"{100 * row[f'{name}{end}']:.1f}" for end in ("", "_low", "_high"))
         assert f"{value} %" in text and f"({words.format(*ends)})" in text, name
+
+
+def test_its_caption_counts_the_drawings_that_are_misread(tmp_path):
+    _, group = pictures.draw_pictures(tmp_path)  # the eight expressions in order
+    (found,) = pictures.recognise_pictures([group], classifier.load_classifier())
+    wrong = (found.probabilities.argmax(axis=1) != np.arange(8)).sum()
+    number = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight"][wrong]
+    assert f"misreads {number} of these eight drawings" in " ".join(README.split())
+
+
+def test_its_pictures_are_small():
+    for path in (ROOT / "figures/screens").glob("*.png"):
+        assert path.stat().st_size <= 100_000, path.name

@@ -5,7 +5,7 @@ splits follow `EXPRESSIONS`.
 """
 
 import itertools
-from typing import NamedTuple
+from collections import namedtuple
 
 # Table 3.
 TRAINING_COUNTS = (74_374, 133_915, 24_959, 13_590, 5_878, 3_303, 24_382, 3_250)
@@ -43,13 +43,9 @@ BASELINES = {
     "arcface": "additive angular margin",
 }
 METRICS = {
-    "accuracy": "Accuracy",
-    "f1": "F1",
-    "kappa": "Kappa",
-    "alpha": "Alpha",
-    "auc_pr": "AUC-PR",
+    "accuracy": "Accuracy", "f1": "F1", "kappa": "Kappa", "alpha": "Alpha", "auc_pr": "AUC-PR",
     "auc": "AUC",
-}
+}  # fmt: skip
 
 # Section 4.3. λ is the factor of the auxiliary loss (Eq. 3, 5), α and γ are those of Eq. 4 and 9.
 RECIPE = {
@@ -69,20 +65,8 @@ RECIPE = {
 }
 
 
-class PaperModel(NamedTuple):
-    """One row of Table 5 or 6: fractions on 4,000 test images (500 a class), one run."""
-
-    number: int
-    base: str
-    pretrained: bool
-    loss: str
-    accuracy: float
-    f1: float
-    kappa: float
-    alpha: float
-    auc_pr: float
-    auc: float
-
+# One row of Table 5 or 6: fractions on 4,000 test images (500 a class), one run.
+PaperModel = namedtuple("PaperModel", ["number", "base", "pretrained", "loss", *METRICS])
 
 # Tables 5 and 6, in per cent: two bases × (from scratch, pre-trained) × five losses, in that order.
 _PUBLISHED = """
@@ -116,25 +100,19 @@ MODELS = {
 
 # Model → class → recall: as far as the text gives Figure 6.
 RECALLS = {
-    6: {"contempt": 0.06, "disgust": 0.36},
-    10: {"contempt": 0.59, "disgust": 0.54},
-    16: {"contempt": 0.10, "disgust": 0.30},
-    20: {"contempt": 0.53, "disgust": 0.47},
-}
+    6: {"contempt": 0.06, "disgust": 0.36}, 10: {"contempt": 0.59, "disgust": 0.54},
+    16: {"contempt": 0.10, "disgust": 0.30}, 20: {"contempt": 0.53, "disgust": 0.47},
+}  # fmt: skip
 
 # The same, off the diagonal: model → (true, predicted) → share.
 CONFUSIONS = {
     10: {
-        ("neutral", "contempt"): 0.16,
-        ("happy", "contempt"): 0.15,
-        ("contempt", "neutral"): 0.11,
-        ("contempt", "happy"): 0.12,
-        ("surprise", "fear"): 0.18,
-        ("fear", "surprise"): 0.13,
-        ("disgust", "anger"): 0.15,
-        ("anger", "disgust"): 0.12,
+        ("neutral", "contempt"): 0.16, ("contempt", "neutral"): 0.11,
+        ("happy", "contempt"): 0.15, ("contempt", "happy"): 0.12,
+        ("surprise", "fear"): 0.18, ("fear", "surprise"): 0.13,
+        ("disgust", "anger"): 0.15, ("anger", "disgust"): 0.12,
     }
-}
+}  # fmt: skip
 
 # Two annotators of AffectNet, average over the eight classes (section 4.4).
 HUMAN_AGREEMENT = 0.6556

@@ -6,16 +6,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fer_utils.core import paper
-from fer_utils.core.errors import InputError, check_choice
+from fer_utils.core.base import InputError, check_choice
 
 # The paper's two networks, a narrow sibling of each, and two made for faces of 48 pixels.
 OWN_ARCHITECTURES = (
     "se_resnet50", "resnet50", "se_resnet14", "resnet14", "small_se_resnet", "small_resnet",
 )  # fmt: skip
-SMALL_ARCHITECTURES = ("small_se_resnet", "small_resnet")
-DATASETS = (
-    "synthetic", "affectnet", "fer2013", "ferplus", "rafdb", "folder", "identities",
-)  # fmt: skip
+DATASETS = ("synthetic", "affectnet", "fer2013", "ferplus", "rafdb", "folder", "identities")
 LOSSES = (*paper.LOSSES, *paper.BASELINES)
 LAMBDAS = {**paper.RECIPE["lambda"], "island_softmax": 0.01}  # Sec. 4.3; Cai et al.
 HARD_LABEL_LOSSES = ("focal", "ldam_drw", "arcface")  # losses without soft targets
@@ -122,14 +119,11 @@ class RunParameters(BaseModel):
 
 
 def parameters(values: dict) -> RunParameters:
-    """Strict run parameters: unknown names, types and ranges are refused, `None` is resolved.
+    """Strict run parameters: the first name, type, range or combination that cannot be is refused.
 
-    From the paper's recipe (Sec. 4.3): learning rate 0.001 and batch 36 with pre-trained weights,
-    0.01 and 30 without; stages 1–3 frozen only with pre-trained weights; λ = 1 for the
-    weighted-cluster loss, 0.5 for center loss (0.01 for island loss, its authors').
-
-    Raises:
-        InputError: for the first name, type, range or combination that cannot be.
+    `None` is resolved, from the paper's recipe (Sec. 4.3): learning rate 0.001 and batch 36 with
+    pre-trained weights, 0.01 and 30 without; stages 1–3 frozen only with pre-trained weights; λ = 1
+    for the weighted-cluster loss, 0.5 for center loss (0.01 for island loss, its authors').
 
     >>> parameters({"loss": "softmax", "weights": "none"}).learning_rate
     0.01
@@ -141,7 +135,7 @@ def parameters(values: dict) -> RunParameters:
         raise InputError(_first_complaint(error)) from None
     pretrained = params.weights != "none"
     recipe, start = paper.RECIPE, "pretrained" if pretrained else "scratch"
-    small, own = (params.architecture in n for n in (SMALL_ARCHITECTURES, OWN_ARCHITECTURES))
+    small, own = params.architecture.startswith("small_"), params.architecture in OWN_ARCHITECTURES
     defaults = {
         "classifier": "cosine" if params.loss in COSINE_LOSSES else "linear",
         "embedding_dim": 128 if small else recipe["embedding_dim"],
@@ -170,7 +164,6 @@ def _first_complaint(error: ValidationError) -> str:
 
 
 def _check_together(params: RunParameters) -> None:
-    """Raise `InputError` for values that are right alone and wrong together."""
     for name in params.data_options:
         check_choice("data option", name, DATA_OPTIONS)
     soft, of_people = params.label_mode == "probability", params.target == "subject"
@@ -213,13 +206,7 @@ def _names_folder(name: str) -> bool:
 
 
 def check_names(names: Iterable[str], known: Iterable[str] = tuple(RunParameters.model_fields)):
-    """Raise `InputError` for the first name that is not known, with the nearest right one.
-
-    >>> check_names(["learning_rat"])
-    Traceback (most recent call last):
-    fer_utils.core.errors.InputError: unknown parameter 'learning_rat'; did you mean \
-'learning_rate'? Choose from: ...
-    """
+    """Raise `InputError` for the first name that is not known, with the nearest right one."""
     for name in names:
         check_choice("parameter", name, known)
 
@@ -227,8 +214,8 @@ def check_names(names: Iterable[str], known: Iterable[str] = tuple(RunParameters
 def notebook_parameters(namespace: dict) -> dict:
     """Parameters of a notebook from its `globals()`, taken right after its parameters cell.
 
-    Papermill defines whatever it is given, a misspelt name too, and only warns. So all public plain
-    values count. When cells run again in one kernel, what later cells defined since does not.
+    Papermill defines whatever it is given, a misspelt name too: so all public plain values count.
+    When cells run again in one kernel, what later cells defined since does not.
     """
     plain = (type(None), bool, int, float, str, list, tuple, dict)
     ipython = {"In", "Out", "exit", "quit", "get_ipython"}

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps
 
-from fer_utils.core.errors import InputError, one_line
+from fer_utils.core.base import InputError, one_line
 
 BOX_COLUMNS = ("box_x", "box_y", "box_width", "box_height")
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -25,10 +25,8 @@ def open_image(path: str | os.PathLike) -> np.ndarray:
     """Decode one image file to uint8 (H, W, 3), RGB; every image passes through here.
 
     Turned as its EXIF says; grey is repeated; of 16 bits the upper 8 are kept, rounded; what is
-    transparent becomes black; of an animation the first frame.
-
-    Raises:
-        InputError: for no file, one of none of the `FORMATS`, above `MAX_PIXELS`, or damaged.
+    transparent becomes black; of an animation the first frame. `InputError` for no file, one of
+    none of the `FORMATS`, above `MAX_PIXELS`, or damaged.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -65,16 +63,16 @@ def to_square(pixels: np.ndarray, side: int) -> np.ndarray:
     shorter = min(height, width)
     left, top = (width - shorter) / 2, (height - shorter) / 2
     box = (left, top, left + shorter, top + shorter)
-    resized = Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(resized)
+    image = Image.fromarray(pixels)
+    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box=box))
 
 
 def crop_box(width: int, height: int, box, margin: float) -> tuple[int, int, int, int]:
     """The square around a face box that is cut from an image of `width` × `height` pixels.
 
-    Its side is the box's longer one, and `margin` of that more at both ends. Where it overhangs the
-    image it is moved inside; only where it is larger is it cut. A box (x, y, width, height) without
-    a size, or wholly outside, gives the whole image.
+    Its side is the box's longer one, and `margin` of that more at both ends. It is moved inside the
+    image, and cut only where it is larger. A box (x, y, width, height) without a size, or wholly
+    outside, gives the whole image.
 
     >>> crop_box(100, 80, (10, 30, 20, 20), margin=0.25)  # left, top, right, bottom
     (5, 25, 35, 55)

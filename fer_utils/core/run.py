@@ -1,21 +1,19 @@
 """Where things are, how they are written (whole or not at all), and the folder of a run."""
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
 import yaml
 
-from fer_utils.core.errors import InputError
+from fer_utils.core.base import InputError
 from fer_utils.core.parameters import EXECUTION_FIELDS, RunParameters, parameters
 
 PACKAGES = (
@@ -24,20 +22,13 @@ PACKAGES = (
 EVALUATION = (
     "stopped.json", "metrics.json", "predictions.parquet", "features.npy", "verification.parquet",
 )  # fmt: skip
-_WATCHED = ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG")  # set by front ends in a kernel
+# Set by front ends in a kernel: JupyterLab, Voilà, VS Code, Colab.
+_WATCHED = ("JPY_SESSION_NAME", "VOILA_APP_PORT", "VSCODE_PID", "COLAB_RELEASE_TAG")
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path | str) -> Iterator[Path]:
-    """A temporary path beside `path` (same ending) that replaces it when the block succeeds.
-
-    >>> import tempfile
-    >>> target = Path(tempfile.mkdtemp()) / "table.csv"
-    >>> with atomic_write(target) as temporary:
-    ...     _ = temporary.write_text("a,b")
-    >>> target.read_text()
-    'a,b'
-    """
+    """A temporary path beside `path` (same ending) that replaces it when the block succeeds."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
@@ -76,19 +67,16 @@ def in_headless_kernel() -> bool:
 class Run:
     """The folder of one run.
 
-    `params.yaml` (resolved), `environment.json`, `manifest.parquet`, `history.csv` (a row an
+    `runs/<study>/<name>` in the checkout `root` (default: the one around the working directory)
+    holds `params.yaml` (resolved), `environment.json`, `manifest.parquet`, `history.csv` (a row an
     epoch), `best.safetensors`, `centers.npy`, `last.ckpt` (to go on from), `predictions.parquet`
-    (log-probabilities of validation and test), `features.npy`, `architecture.json`,
-    `notebook.ipynb` and, last of all, `metrics.json`; or, where its user stopped it early,
-    `stopped.json`. Of an identity run, `verification.parquet` stands in place of predictions.
-
-    Args:
-        study, name: the folder is `runs/<study>/<name>`.
-        root: the checkout; default: the one around the working directory.
+    (log-probabilities of validation and test; `verification.parquet` of an identity run),
+    `features.npy`, `architecture.json`, `notebook.ipynb` and, last of all, `metrics.json`; or,
+    where its user stopped it early, `stopped.json`.
     """
 
     def __init__(self, study: str, name: str, root: Path | str | None = None):
-        self.study, self.name = study, name
+        self.study, self.name, self.title = study, name, f"run {study}/{name}"
         self.root = Path(root) if root else project_root()
         self.folder = self.root / "runs" / study / name
 
@@ -100,12 +88,10 @@ class Run:
 
     @property
     def begun(self) -> bool:
-        """Whether the run has its parameters and its manifest."""
         return self.path("params.yaml").is_file()
 
     @property
     def finished(self) -> bool:
-        """Whether the run is complete: `metrics.json` is written last."""
         return self.path("metrics.json").is_file()
 
     @property
@@ -139,10 +125,8 @@ class Run:
         try:
             return parameters(values)
         except InputError as error:
-            raise InputError(
-                f"run {self.study}/{self.name} was made by another version: {error}; "
-                "train it again under another name, or use the version it was made with"
-            ) from None
+            what = "train it again under another name, or use the version it was made with"
+            raise InputError(f"{self.title} was made by another version: {error}; {what}") from None
 
     def require(self, name: str) -> Path:
         """Path of a file that a finished run has; `InputError` where it does not."""
@@ -151,9 +135,7 @@ class Run:
             what = "run it with 03_fine_tune or `make study`"
             if self.finished and not self.evaluated:
                 why, what = self.status, "lower the learning rate of another run"
-            raise InputError(
-                f"expected {name} in run {self.study}/{self.name}, found none: it {why}; {what}"
-            )
+            raise InputError(f"expected {name} in {self.title}, found none: it {why}; {what}")
         return self.path(name)
 
     def read_json(self, name: str) -> dict:
@@ -164,17 +146,13 @@ class Run:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     def forget_evaluation(self) -> None:
-        """Remove what was evaluated when the run was stopped: its weights are about to change."""
+        """Remove what a stopped run was evaluated by: its weights are about to change."""
         for name in EVALUATION:
             self.path(name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def locked(self):
-        """Hold the run for this process; the lock ends with the process, however it ends.
-
-        Processes that train one run together share the lock: one which outlives the others keeps
-        the run.
-        """
+        """Hold the run for this process, until it ends; those that train it together share it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.path(".lock"), "w") as file:
             if "LOCAL_RANK" not in os.environ:  # the first of them
@@ -185,29 +163,23 @@ class Run:
     def _lock(self, file, kind: int) -> None:
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            found = "is being computed by another process; wait for it or stop it"
+            raise InputError(f"{self.title} {found}") from None
         except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
-                raise InputError(f"{self.folder} cannot be locked: {error}") from None
-            raise InputError(
-                f"run {self.study}/{self.name} is being computed by another process; "
-                "wait for it or stop it"
-            ) from None
+            raise InputError(f"{self.title} cannot be locked: {error}") from None
 
     def start(self, params: RunParameters, device: str = "cpu") -> None:
         """Write `environment.json` and `params.yaml`: from here on the run has begun."""
-        weights = _fingerprint(params.weights, self.root)
-        self.write_json(
-            "environment.json", {**environment(self.root), "device": device, "weights": weights}
-        )
+        about = {"device": device, "weights": _fingerprint(params.weights, self.root)}
+        self.write_json("environment.json", environment(self.root) | about)
         with atomic_write(self.path("params.yaml")) as temporary:
             temporary.write_text(yaml.safe_dump(params.model_dump(), sort_keys=False))
 
     def check_same(self, params: RunParameters, longer: bool = False) -> None:
         """Raise `InputError` where the run was begun with other parameters or weights.
 
-        Args:
-            params: resolved.
-            longer: allow more epochs, where the schedule of those that are done stays the same.
+        `longer` allows more epochs, where the schedule of those that are done stays the same.
         """
         if not self.begun:
             return
@@ -224,11 +196,9 @@ class Run:
         if weights not in (None, self.read_json("environment.json")["weights"]):
             changed.append(f"weights: {found['weights']!r} → {params.weights!r}, of other content")
         if changed:
-            raise InputError(
-                f"run {self.study}/{self.name} was begun with other parameters "
-                f"({', '.join(changed)}); give the run or study another name, "
-                "or move its folder under runs/ away"
-            )
+            what = "give the run or study another name, or move its folder under runs/ away"
+            other = f"other parameters ({', '.join(changed)})"
+            raise InputError(f"{self.title} was begun with {other}; {what}")
 
 
 def _fingerprint(weights: str, root: Path) -> str | None:
@@ -261,11 +231,10 @@ def environment(root: Path) -> dict:
 
 
 def _processor() -> str:
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    about = Path("/proc/cpuinfo")  # on Linux
+    lines = about.read_text().splitlines() if about.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _git_commit(root: Path) -> str:

@@ -1,5 +1,6 @@
 """Datasets: readers that return manifests, the images behind these, their splits and an audit."""
 
+# ruff: noqa: F401, I001
 import inspect
 import os
 
@@ -7,64 +8,20 @@ import pandas as pd
 
 from fer_utils.core import InputError, check_choice
 from fer_utils.datasets.affectnet import read_affectnet
-from fer_utils.datasets.duplicates import (
-    Audit,
-    audit,
-    count_duplicates,
-    duplicate_groups,
-    group_held_out,
-)
+from fer_utils.datasets.duplicates import Audit, audit, count_duplicates, group_held_out
 from fer_utils.datasets.ferplus import read_fer2013, read_ferplus
 from fer_utils.datasets.folders import read_folder, read_identities, read_rafdb, recognise
-from fer_utils.datasets.images import (
-    hash_images,
-    load_images,
-    load_squares,
-    remembered_checks,
-    with_margin,
-)
-from fer_utils.datasets.manifest import (
-    SPLITS,
-    check_manifest,
-    class_counts,
-    count_table,
-    read_manifest,
-    sample_people,
-    sample_rows,
-    vote_shares,
-    write_manifest,
-)
-from fer_utils.datasets.splits import (
-    hold_out_subjects,
-    hold_out_within_subjects,
-    k_fold,
-    official,
-    paper_protocol,
-    remove_training_leaks,
-    subsample,
-    without,
-)
+from fer_utils.datasets.images import hash_images, load_images, load_squares, remembered_checks
+from fer_utils.datasets.images import with_margin
+from fer_utils.datasets.manifest import SPLITS, check_manifest, class_counts, count_table
+from fer_utils.datasets.manifest import read_manifest, sample_people, sample_rows, vote_shares
+from fer_utils.datasets.manifest import write_manifest
+from fer_utils.datasets.splits import hold_out_subjects, hold_out_within_subjects, k_fold, official
+from fer_utils.datasets.splits import paper_protocol, remove_training_leaks, subsample, without
 from fer_utils.datasets.synthetic import Draws, draw_examples, draw_manifest, read_synthetic
 
-__all__ = [
-    "SPLITS", "Audit", "Draws", "audit", "check_manifest", "class_counts", "count_duplicates",
-    "count_table", "draw_examples", "draw_manifest", "duplicate_groups", "group_held_out",
-    "hash_images", "hold_out_subjects", "hold_out_within_subjects", "k_fold", "load_images",
-    "load_squares", "official", "paper_protocol", "read_affectnet", "read_dataset", "read_fer2013",
-    "read_ferplus", "read_folder", "read_identities", "read_manifest", "read_rafdb",
-    "read_synthetic", "recognise", "remembered_checks", "remove_training_leaks", "sample_people",
-    "sample_rows", "subsample", "vote_shares", "with_margin", "without", "write_manifest",
-]  # fmt: skip
-
-_READERS = {
-    "affectnet": read_affectnet,
-    "fer2013": read_fer2013,
-    "ferplus": read_ferplus,
-    "folder": read_folder,
-    "identities": read_identities,
-    "rafdb": read_rafdb,
-    "synthetic": read_synthetic,
-}
+_OF_FILES = (read_affectnet, read_fer2013, read_ferplus, read_folder, read_identities, read_rafdb)
+_READERS = {reader.__name__[len("read_") :]: reader for reader in (*_OF_FILES, read_synthetic)}
 
 
 def read_dataset(dataset: str, root=None, **options) -> pd.DataFrame:
@@ -78,10 +35,6 @@ def read_dataset(dataset: str, root=None, **options) -> pd.DataFrame:
             `check_images` (open every listed image; False reads the lists alone, even without the
             images) and `on_bad_image` ("raise" an error for an absent or undecodable image, or
             "skip" its row, counted in ``attrs["bad_images"]``).
-
-    Raises:
-        InputError: for an unknown dataset or option, another dataset at `root`, a malformed row or
-            a bad image: one line with the file, the row, what was expected and what was found.
     """
     is_folder = os.path.exists(dataset) or os.path.dirname(dataset)
     if is_folder and not root and dataset not in _READERS:

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from fer_utils.core import InputError, one_line, raster, to_labels
+from fer_utils.core import InputError, one_line, raster, require, to_labels
 from fer_utils.datasets.folders import no_dataset
 from fer_utils.datasets.images import is_image, to_manifest
-from fer_utils.datasets.lists import check_names, read_columns, to_numbers
+from fer_utils.datasets.manifest import check_names, read_columns, to_numbers
 
 LISTS = {"train": "training.csv", "validation": "validation.csv"}
 FOLDERS = {"train": "train_set", "validation": "val_set"}
@@ -21,7 +21,6 @@ NO_EXPRESSION = {8: "none", 9: "uncertain", 10: "no face"}
 _PATH = "subDirectory_filePath"
 _BOX = ("face_x", "face_y", "face_width", "face_height")
 _AFFECT = {"valence": "_val.npy", "arousal": "_aro.npy"}
-_WANTED = (_PATH, *_BOX, "expression", *_AFFECT)
 _COLUMNS = (_PATH, *_BOX, "facial_landmarks", "expression", *_AFFECT)
 
 
@@ -36,9 +35,9 @@ def read_affectnet(root, check_images: bool = True, on_bad_image: str = "raise")
             `Manually_Annotated_file_lists/`) with the images, or of `train_set/` and `val_set/`.
 
     Returns:
-        Manifest in the order of the lists, with `valence` and `arousal` (−1 … 1, NaN if not given)
-        and, of the CSV release, the boxes as listed, outside the image or not. In its attrs
-        `release` ("csv" or "npy") and `dropped`, images left out by expression.
+        Manifest with `valence` and `arousal` (−1 … 1, NaN if not given) and, of the CSV release,
+        the boxes as listed, outside the image or not. In its attrs `release` ("csv" or "npy") and
+        `dropped`, images left out by expression.
     """
     root = Path(root)
     folders = [root, root / "Manually_Annotated_file_lists"]
@@ -56,26 +55,23 @@ def read_affectnet(root, check_images: bool = True, on_bad_image: str = "raise")
     codes = table.pop("expression")
     table.insert(1, "label", to_labels(codes, "affectnet"))
     table = table[table["label"] >= 0]
-    if table.empty:
-        raise InputError(f"expected images with an expression at {root}, found none; restore them")
+    require(len(table), f"images with an expression at {root}", "none; restore them")
     boxes = [name for name in raster.BOX_COLUMNS if name in table]
     if boxes and (table[boxes] % 1 == 0).all(axis=None):
         table = table.astype(dict.fromkeys(boxes, np.int64))
     table = table.assign(**{name: table[name].replace(-2, np.nan) for name in _AFFECT})
-    table.attrs = {"dataset": "affectnet", "release": release, "root": str(images.resolve())}
-    table.attrs["dropped"] = {
-        name: int((codes == code).sum()) for code, name in NO_EXPRESSION.items()
-    }
+    dropped = {name: int((codes == code).sum()) for code, name in NO_EXPRESSION.items()}
+    table.attrs = {"dataset": "affectnet", "root": str(images.resolve())}
+    table.attrs |= {"release": release, "dropped": dropped}
     return to_manifest(table, check_images, on_bad_image)
 
 
 def _read_csv(folder: Path) -> pd.DataFrame:
-    texts = []
+    wanted, texts = [name for name in _COLUMNS if name != "facial_landmarks"], []
     for split, name in LISTS.items():
-        if not os.path.isfile(folder / name):
-            names = " and ".join(LISTS.values())
-            raise InputError(f"expected {names} in {folder}, found no {name}; restore it")
-        texts.append(read_columns(folder / name, _COLUMNS, _WANTED).assign(split=split))
+        both, there = " and ".join(LISTS.values()), os.path.isfile(folder / name)
+        require(there, f"{both} in {folder}", f"no {name}; restore it")
+        texts.append(read_columns(folder / name, _COLUMNS, wanted).assign(split=split))
     text = pd.concat(texts)
     codes = to_numbers(text["expression"], "an expression", 0, 10)
     expressive = codes < min(NO_EXPRESSION)  # some copies have no numbers in the other rows
@@ -89,11 +85,9 @@ def _read_csv(folder: Path) -> pd.DataFrame:
 
 
 def _find_images(root: Path, images: list[str]) -> Path:
-    """The folder in which any of these images stands; its usual name if there is none."""
     usual = root / "Manually_Annotated_Images"
-    folders = [usual, *sorted(root.glob("Manually_Annotated*"))]
-    folders += [*sorted(root.glob("Manually_Annotated*/*")), root]
-    for folder in folders:
+    globs = (root.glob("Manually_Annotated*"), root.glob("Manually_Annotated*/*"))
+    for folder in (usual, *(folder for found in globs for folder in sorted(found)), root):
         if any(os.path.exists(folder / image) for image in images):
             return folder
     return usual
@@ -101,19 +95,16 @@ def _find_images(root: Path, images: list[str]) -> Path:
 
 def _read_npy(folder: Path, split: str) -> pd.DataFrame:
     annotations, images = folder / "annotations", _list_faces(folder / "images")
-    if not os.path.isdir(annotations):
-        raise InputError(f"expected a folder {annotations}, found none; restore it")
+    require(os.path.isdir(annotations), f"a folder {annotations}", "none; restore it")
     files = [file for file in os.listdir(annotations) if file.endswith("_exp.npy")]
     names = [file.removesuffix("_exp.npy") for file in files]
     names.sort(key=lambda name: (len(name), name))  # 9 before 10
-    if not names:
-        raise InputError(f"expected files N_exp.npy in {annotations}, found none; restore them")
+    require(names, f"files N_exp.npy in {annotations}", "none; restore them")
     unlabelled = sorted(images.keys() - {*names})
     if unlabelled:
-        found = f"no {annotations / unlabelled[0]}_exp.npy for {images[unlabelled[0]]}"
-        raise InputError(
-            f"expected a label of every image, found {found} (and {len(unlabelled) - 1} more)"
-        )
+        first, more = unlabelled[0], f"(and {len(unlabelled) - 1} more)"
+        found = f"no {annotations / first}_exp.npy for {images[first]} {more}"
+        raise InputError(f"expected a label of every image, found {found}")
     columns = {}
     for column, ending in {"expression": "_exp.npy", **_AFFECT}.items():
         bar = tqdm(names, desc=f"{folder.name} {column}", disable=None, delay=1, leave=False)
@@ -125,13 +116,11 @@ def _read_npy(folder: Path, split: str) -> pd.DataFrame:
 
 
 def _list_faces(folder: Path) -> dict[str, str]:
-    """Number → file name of every image; nothing where the images are not there."""
     faces = {}
     for file in filter(is_image, sorted(os.listdir(folder)) if os.path.isdir(folder) else ()):
         name = os.path.splitext(file)[0]
-        if name in faces:
-            found = f"{faces[name]} and {file}; keep the right one"
-            raise InputError(f"expected one image a number in {folder}, found {found}")
+        found = f"{faces.get(name)} and {file}; keep the right one"
+        require(name not in faces, f"one image a number in {folder}", found)
         faces[name] = file
     return faces
 
@@ -150,6 +139,5 @@ def _read_number(path: str, what: str) -> float:
 
 @functools.lru_cache(maxsize=1 << 16)  # most of 875,000 files hold the same few numbers
 def _parse_number(data: bytes) -> float:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of files that Python 2 wrote
+    with warnings.catch_warnings(action="ignore"):  # of files that Python 2 wrote
         return float(np.load(io.BytesIO(data), allow_pickle=False).item())

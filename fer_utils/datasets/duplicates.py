@@ -11,14 +11,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from fer_utils.core import EXPRESSIONS, NUM_CLASSES, raster
-from fer_utils.datasets.images import hash_images, image_opener, in_threads, memory_of
-from fer_utils.datasets.manifest import (
-    SPLITS,
-    VOTE_COLUMNS,
-    check_manifest,
-    class_counts,
-    vote_shares,
-)
+from fer_utils.datasets.images import each_image, hash_images, memory_of, with_margin
+from fer_utils.datasets.manifest import SPLITS, VOTE_COLUMNS, class_counts, vote_shares
 
 # On FER+, pairs from 0.94 on show one picture twice, or two frames of a series; strangers begin to
 # appear below 0.92.
@@ -42,8 +36,8 @@ def near_pairs(thumbnails: np.ndarray) -> np.ndarray:
 
     Faces, uint8 (N, 32, 32), show the same if they correlate by `MIN_CORRELATION`. A correlation is
     at most low·low' + rest·rest' (Cauchy–Schwarz), where `low` are the 8 × 8 lowest frequencies of
-    a standardised face and `rest` is the length of all others. This bound is computed for every
-    pair, and the pixels of the few that pass are compared: none is missed.
+    a standardised face and `rest` is the length of all others: of every pair this bound is
+    computed, and of the few that pass the pixels are compared. None is missed.
     """
     starts = range(0, max(len(thumbnails), 1), _PART)
     spectra = np.concatenate([_spectra(thumbnails[start : start + _PART]) for start in starts])
@@ -79,16 +73,12 @@ def _standardised(thumbnails: np.ndarray) -> np.ndarray:
 def find_groups(manifest: pd.DataFrame, near: bool = True) -> pd.DataFrame:
     """Which images belong together.
 
-    Args:
-        manifest: a manifest, or a table on its way to one; images are opened, for exact ones only
-            where it has no `fingerprint`.
-        near: search for near-duplicates too: scaled, recompressed, brightened, mirrored. Within
-            `remembered_checks` this is done once for the same images.
+    Of a manifest, or a table on its way to one. With `near`, images are opened to find those that
+    are scaled, recompressed, brightened or mirrored; else only where there is no `fingerprint`.
 
     Returns:
         DataFrame, a row an image: the number of its group of equal pixels (`exact`), and of exact
-        and near duplicates together (`group`); −1 alone, as all drawn faces are: each is a picture
-        of its own, however alike two people look.
+        and near duplicates together (`group`); −1 alone, as all drawn faces are, however alike.
     """
     if manifest.attrs.get("dataset") == "synthetic":
         return pd.DataFrame({"exact": -1, "group": -1}, index=range(len(manifest)))
@@ -98,30 +88,24 @@ def find_groups(manifest: pd.DataFrame, near: bool = True) -> pd.DataFrame:
     exact = pictures[pd.factorize(manifest["fingerprint"])[0]]
     pairs = pictures[_remembered_pairs(manifest.iloc[pictures])] if near else np.empty((0, 2), int)
     first, second = np.concatenate([np.column_stack([range(len(exact)), exact]), pairs]).T
-    groups = {"exact": exact, "group": connect(first, second, len(exact))}
-    return pd.DataFrame({name: _without_singles(numbers) for name, numbers in groups.items()})
-
-
-def duplicate_groups(manifest: pd.DataFrame) -> np.ndarray:
-    """Number (N,) of each image's group of exact and near duplicates; −1 alone."""
-    return find_groups(manifest)["group"].to_numpy()
+    groups = pd.DataFrame({"exact": exact, "group": connect(first, second, len(exact))})
+    shared = {name: own.where(own.duplicated(keep=False)) for name, own in groups.items()}
+    return pd.DataFrame({name: pd.factorize(own)[0] for name, own in shared.items()})
 
 
 def group_held_out(manifest: pd.DataFrame) -> pd.DataFrame:
     """A manifest with the `duplicate_group` of validation and test images, for their intervals.
 
-    Those of training are not searched (−1), unless the manifest has its groups already.
+    Those of training are not searched (−1). A manifest that has its groups already keeps them.
     """
     if "duplicate_group" in manifest:
         return manifest
-    held_out = manifest["split"] != "train"
-    groups = pd.Series(-1, index=manifest.index)
-    groups[held_out] = duplicate_groups(manifest[held_out])
+    held_out, groups = manifest["split"] != "train", pd.Series(-1, index=manifest.index)
+    groups[held_out] = find_groups(manifest[held_out])["group"].to_numpy()
     return manifest.assign(duplicate_group=groups)
 
 
 def _remembered_pairs(pictures: pd.DataFrame) -> np.ndarray:
-    """The `near_pairs` of a manifest with fingerprints, of this or an earlier search."""
     columns = [name for name in ("fingerprint", *raster.BOX_COLUMNS) if name in pictures]
     rule = f"near {MIN_CORRELATION} {_SIDE} {pictures.attrs.get('box_margin')}\n"
     about = rule + pictures[columns].to_csv(index=False)
@@ -133,24 +117,15 @@ def _remembered_pairs(pictures: pd.DataFrame) -> np.ndarray:
 
 def _thumbnails(manifest: pd.DataFrame) -> np.ndarray:
     """Grey (N, 32, 32) of what every image's face box cuts out."""
-    load, names = image_opener(manifest), manifest["image"].tolist()
-    boxed = set(raster.BOX_COLUMNS) <= set(manifest)
-    boxes = manifest[[*raster.BOX_COLUMNS]].to_numpy(dtype=float) if boxed else None
-    margin = manifest.attrs.get("box_margin") or 0
+    if set(raster.BOX_COLUMNS) <= set(manifest) and "box_margin" not in manifest.attrs:
+        manifest = with_margin(manifest, 0)
 
-    def shrink(row: int) -> np.ndarray:
-        pixels = load(names[row])
-        face = Image.fromarray(raster.cut_box(pixels, boxes[row], margin) if boxed else pixels)
-        return np.asarray(face.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR))
+    def shrink(pixels: np.ndarray) -> np.ndarray:
+        grey = Image.fromarray(pixels).convert("L")
+        return np.asarray(grey.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR))
 
-    found = list(in_threads(shrink, range(len(names))))
+    found = list(each_image(manifest, shrink))
     return np.array(found, dtype=np.uint8).reshape(-1, _SIDE, _SIDE)
-
-
-def _without_singles(groups: np.ndarray) -> np.ndarray:
-    """Group numbers from 0 in order of appearance, −1 for whoever is alone."""
-    numbers = pd.Series(groups)
-    return pd.factorize(numbers.where(numbers.duplicated(keep=False)))[0]
 
 
 def _doubled(marks, splits: np.ndarray, one: str, other: str) -> np.ndarray:
@@ -174,24 +149,16 @@ def count_duplicates(marks, splits) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Audit:
-    """What `audit` found.
+    """What `audit` found."""
 
-    Attributes:
-        duplicates: a row a relation: of the split `images`, how many have a duplicate in the split
-            `duplicates_in`: `exact`, or `near` and none exact.
-        other_label: images with a duplicate of another label, `exact` or else `near`.
-        classes: a row a class: `expression`, training `images`, `weight` (Eq. 6; 0 if absent).
-        effective_images: Kish's (Σ w)² / Σ w²: as many equally weighted images say as much.
-        agreement: of the annotators (`measure_agreement`); None without votes.
-        votes: (8, 8) shares of votes of each label's images, summed; None without votes.
-    """
-
+    # A row a relation: of the split `images`, how many have a duplicate in the split
+    # `duplicates_in`, `exact`, or `near` and none exact; images with one of another label.
     duplicates: pd.DataFrame
     other_label: dict[str, int]
-    classes: pd.DataFrame
-    effective_images: float
-    agreement: dict | None
-    votes: np.ndarray | None
+    classes: pd.DataFrame  # `expression`, training `images`, `weight` (Eq. 6; 0 if absent)
+    effective_images: float  # Kish's (Σ w)² / Σ w²: as many equally weighted ones say as much
+    agreement: dict | None  # of the annotators (`measure_agreement`); None without votes
+    votes: np.ndarray | None  # (8, 8) shares of votes of each label's images, summed
 
 
 def audit(manifest: pd.DataFrame, near: bool = True) -> Audit:
@@ -199,15 +166,15 @@ def audit(manifest: pd.DataFrame, near: bool = True) -> Audit:
 
     Near-duplicates of FER+'s 35,710 images take half a minute, growing with the square of N.
     """
-    check_manifest(manifest)
+    counts = class_counts(manifest)
     groups = find_groups(manifest, near).to_numpy().T  # exact, and near as well
     labels, splits = manifest["label"].to_numpy(), manifest["split"].to_numpy(dtype=object)
     rows = []
     for one, other in RELATIONS:
         same, close = (_doubled(own, splits, one, other) for own in groups)
         rows.append((one, other, same.sum(), (close & ~same).sum()))
-    same, close = (_mixed(own, labels) for own in groups)
-    counts = class_counts(manifest)
+    kinds = (pd.Series(labels).groupby(own).transform("nunique") for own in groups)
+    same, close = ((own >= 0) & (kind > 1) for own, kind in zip(groups, kinds, strict=True))
     present = counts[counts > 0]
     weights = np.where(counts > 0, present.min(initial=counts.max()) / np.maximum(counts, 1), 0.0)
     voted = set(VOTE_COLUMNS) <= set(manifest)
@@ -221,19 +188,12 @@ def audit(manifest: pd.DataFrame, near: bool = True) -> Audit:
     )
 
 
-def _mixed(groups: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Which images belong to a group of several labels."""
-    kinds = pd.Series(labels).groupby(groups).transform("nunique")
-    return (groups >= 0) & (kinds > 1)
-
-
 def measure_agreement(manifest: pd.DataFrame) -> dict | None:
     """How far annotators agree, where two or more voted for one of the eight expressions.
 
-    Returns:
-        `images`, mean `votes`, Krippendorff's nominal `alpha`, the chance that two annotators agree
-        (`pairwise`), and the mean share of an image's `favourite`: about what the best possible
-        model reaches against one more annotator. None where no image has two votes.
+    `images`, mean `votes`, Krippendorff's nominal `alpha`, the chance that two annotators agree
+    (`pairwise`), and the mean share of an image's `favourite`: about what the best possible model
+    reaches against one more annotator. None where no image has two votes.
     """
     votes = manifest[[*VOTE_COLUMNS]].fillna(0).to_numpy(dtype=int)  # (N, 8)
     votes = votes[votes.sum(axis=1) >= 2]

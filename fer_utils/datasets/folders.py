@@ -3,17 +3,25 @@
 import os
 import tarfile
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
-from fer_utils.core import EXPRESSIONS, LABELS, InputError, check_choice, find_label, to_labels
+from fer_utils.core import (
+    EXPRESSIONS,
+    InputError,
+    check_choice,
+    find_label,
+    require,
+    to_labels,
+)
 from fer_utils.datasets.images import list_images, to_manifest
-from fer_utils.datasets.lists import check_names, check_rows, read_columns
+from fer_utils.datasets.manifest import check_names, check_rows, read_columns
 
-TITLES = {"affectnet": "AffectNet", "fer2013": "FER2013", "ferplus": "FER+", "rafdb": "RAF-DB"}
-TITLES["folder"] = "class folders"
+TITLES = {
+    "affectnet": "AffectNet", "fer2013": "FER2013", "ferplus": "FER+", "rafdb": "RAF-DB",
+    "folder": "class folders",
+}  # fmt: skip
 SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "validation"),
@@ -21,11 +29,10 @@ SPLIT_FOLDERS = {
 }
 RAFDB_LISTS = ("list_patition_label.txt", "list_partition_label.txt")
 _RAFDB_ROW = r"^(?P<image>(?P<split>train|test)_\S+)\s+(?P<label>[1-7])$"
-_NUMBERS = {str(label) for label in LABELS.values()}
-_CLASSES = "class folders with images inside (<class>/*.jpg, or train/<class>/*.jpg and test/…)"
-_PEOPLE = (
-    "a folder a person with images inside (<person>/*.jpg, or train/<person>/*.jpg and test/…)"
-)
+_NUMBERS = set("01234567")
+_INSIDE = "with images inside (<{0}>/*.jpg, or train/<{0}>/*.jpg and test/…)"
+_CLASSES = "class folders " + _INSIDE.format("class")
+_PEOPLE = "a folder a person " + _INSIDE.format("person")
 _MARKS = {  # one of these, below the folder, is enough
     "ferplus": ("FER2013[TV]*", "fer2013new.csv", "data/FER2013[TV]*", "data/fer2013new.csv"),
     "affectnet": ("training.csv", "validation.csv", "train_set", "val_set", "Manually_Annotated*"),
@@ -44,17 +51,17 @@ def recognise(root: str | os.PathLike) -> str:
 
 def no_dataset(expected: str, root: Path, wanted: str | None = None) -> InputError:
     """The error where something else than the dataset `wanted` stands at `root`."""
+    names = _inside(root)
     if os.path.isfile(root):
         archive = zipfile.is_zipfile(root) or tarfile.is_tarfile(root)
         found = f"{'an archive; unpack it and' if archive else 'a file;'} give the folder"
     elif not os.path.isdir(root):
         found = "no such folder; check the path"
-    elif not _inside(root):
+    elif not names:
         found = "an empty folder; check the path"
     else:
-        names = _inside(root)
-        some = f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}; check the path"
-        found = _misplaced(root, wanted) or some
+        some = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        found = _misplaced(root, wanted) or f"{some}; check the path"
     return InputError(f"expected {expected} at {root}, found {found}")
 
 
@@ -73,42 +80,31 @@ def _looks_like(root: Path) -> str | None:
     for dataset, marks in _MARKS.items():
         if any(next(root.glob(mark), None) for mark in marks):
             return dataset
-    folders = _folders(root)
+    folders = _inside(root, folders=True)
     splits = [name for name in folders if name.lower() in SPLIT_FOLDERS]
     if splits:
-        folders = [name for split in splits for name in _folders(root / split)]
+        folders = [name for split in splits for name in _inside(root / split, True)]
     classes = [name for name in folders if find_label(name) is not None or name in _NUMBERS]
-    return "folder" if _mostly(classes, folders) else None
+    return "folder" if len(classes) > 1 and len(folders) <= 2 * len(classes) else None
 
 
-def _mostly(classes: Iterable[str], names: Iterable[str]) -> bool:
-    """Whether these names of folders are those of classes."""
-    return len(classes) > 1 and len(names) <= 2 * len(classes)
-
-
-def _inside(folder: Path) -> list[str]:
-    """What a folder holds; nothing where there is no folder or it may not be read."""
+def _inside(folder: Path, folders: bool = False) -> list[str]:
+    """What a folder holds, or the folders in it; nothing where it may not be read."""
     try:
-        return sorted(os.listdir(folder))
+        names = sorted(os.listdir(folder))
     except OSError:
         return []
-
-
-def _folders(root: Path) -> list[str]:
-    return [n for n in _inside(root) if not n.startswith(".") and os.path.isdir(root / n)]
+    return [n for n in names if n[0] != "." and os.path.isdir(folder / n)] if folders else names
 
 
 def read_rafdb(root, check_images: bool = True, on_bad_image: str = "raise") -> pd.DataFrame:
     """RAF-DB's single-label part: 12,271 training, 3,068 test images of seven classes.
 
     None shows contempt, and there is no validation split: `official` draws one from training.
+    Images are the aligned ones where these stand, else the original ones.
 
     Args:
         root: the folder of `EmoLabel/` and `Image/` (RAF-DB's `basic/`).
-
-    Returns:
-        Manifest in the order of the list, of the aligned images where these stand, else of the
-        original ones.
     """
     root = Path(root)
     paths = [root / "EmoLabel" / name for name in RAFDB_LISTS]
@@ -117,9 +113,8 @@ def read_rafdb(root, check_images: bool = True, on_bad_image: str = "raise") -> 
         raise no_dataset(f"RAF-DB (EmoLabel/{RAFDB_LISTS[0]})", root, "rafdb")
     lines = read_columns(path, ["row"])["row"]
     table = lines.str.extract(_RAFDB_ROW)[["image", "label", "split"]]
-    expected = "a name that begins with train_ or test_ and a label from 1 to 7"
-    check_rows(table["image"].notna(), lines, expected)
-    names = table["image"]
+    names, named = table["image"], table["image"].notna()
+    check_rows(named, lines, "a name that begins with train_ or test_ and a label from 1 to 7")
     check_names(names)
     original = os.path.isdir(root / "Image/original") and not os.path.isdir(root / "Image/aligned")
     kind, ending = ("original", ".jpg") if original else ("aligned", "_aligned.jpg")
@@ -134,19 +129,17 @@ def read_folder(
 ) -> pd.DataFrame:
     """Class folders, with or without split folders above. Names decide, never their order.
 
+    Classes go by any of `fer_utils.core.SPELLINGS`. Without split folders all images train.
+
     Args:
-        root: the folder.
         coding: whose numbers those folders have that are called by a number alone: "affectnet" (the
             paper's order, 0 neutral … 7 contempt), "fer2013" (0 anger …) or "rafdb" (1 surprise …).
-            In `0_neutral` the name counts.
-
-    Returns:
-        Manifest in the order of the paths; classes go by any of `fer_utils.core.SPELLINGS`. Without
-        split folders all images train. ``attrs["note"]`` where folders are called by numbers.
+            Then ``attrs["note"]`` says so. In `0_neutral` the name counts.
     """
     check_choice("coding", coding, ("affectnet", "fer2013", "rafdb"))
-    root = Path(root)
-    images = _list_images(root, _CLASSES, "folder")
+    root, images = Path(root), pd.Series(list_images(root), dtype=str)
+    if images.empty:
+        raise no_dataset(_CLASSES, root, "folder")
     parts = images.str.split("/")
     splits = parts.str[0].str.lower().map(SPLIT_FOLDERS)
     above = int(splits.notna().any())  # whether split folders stand above the classes
@@ -159,9 +152,9 @@ def read_folder(
         check_choice(f"folder beside the splits in {root}:", name, SPLIT_FOLDERS)
     names = parts.str[above]
     numbers = sorted({name for name in names if name.isdecimal()})
-    if coding == "affectnet" and numbers == list("1234567"):
-        found = "1 to 7, as RAF-DB numbers its classes; give coding='rafdb', or name the folders"
-        raise InputError(f"expected class folders 0 to 7 at {root}, found {found}")
+    found = "1 to 7, as RAF-DB numbers its classes; give coding='rafdb', or name the folders"
+    plausible = coding != "affectnet" or numbers != list("1234567")
+    require(plausible, f"class folders 0 to 7 at {root}", found)
     labels = {name: _class_label(root, name, coding) for name in sorted({*names})}
     table = pd.DataFrame({"image": images, "label": names.map(labels)})
     table["split"] = splits if above else "train"
@@ -175,13 +168,6 @@ def read_folder(
         called = f"class folders called by numbers ({', '.join(numbers)})"
         table.attrs["note"] = f"{called} were read in the coding {coding!r}; look at some of each"
     return to_manifest(table, check_images, on_bad_image)
-
-
-def _list_images(root: Path, expected: str, wanted: str) -> pd.Series:
-    images = list_images(root) if os.path.isdir(root) else []
-    if not images:
-        raise no_dataset(expected, root, wanted)
-    return pd.Series(images)
 
 
 def _class_label(root: Path, name: str, coding: str) -> int:
@@ -201,18 +187,14 @@ def read_identities(
     Where `train` and `test` stand above the people, splits follow them, and the test people must be
     others; else all train. Folders that hold one folder and nothing else are passed through.
 
-    Args:
-        root: the folder.
-        min_images: people with fewer images, readable or not, are left out.
-
-    Returns:
-        Manifest in the order of the paths, with `subject`, the folder's name. In its attrs
-        `min_images`, `people`, `people_left_out` and `images_left_out`.
+    `subject` is the folder's name. People with fewer images than `min_images`, readable or not, are
+    left out, and counted in the attrs.
     """
-    if not isinstance(min_images, int) or isinstance(min_images, bool) or min_images < 1:
-        raise InputError(f"expected min_images, a whole number from 1 up; found {min_images!r}")
-    root = Path(root)
-    images = _list_images(root, _PEOPLE, "identities")
+    good = type(min_images) is int and min_images >= 1
+    require(good, "min_images, a whole number from 1 up", repr(min_images))
+    root, images = Path(root), pd.Series(list_images(root), dtype=str)
+    if images.empty:
+        raise no_dataset(_PEOPLE, root, "identities")
     parts = images.str.split("/")
     level = 0  # of the people's folders
     while parts.str.len().min() > level + 2 and parts.str[level].nunique() == 1:
@@ -231,33 +213,23 @@ def read_identities(
 
     sizes = table["subject"].value_counts()
     several, kept = int((sizes >= min_images).sum()), table["subject"].map(sizes) >= min_images
-    if several < 2:
-        found = f"{several} among {len(sizes)} ({sizes.max()} images at most); lower min_images"
-        raise InputError(f"expected two people with {min_images} images at {root}, found {found}")
+    found = f"{several} among {len(sizes)} ({sizes.max()} images at most); lower min_images"
+    require(several > 1, f"two people with {min_images} images at {root}", found)
     table = table[kept].reset_index(drop=True)
-    table.attrs = {
-        "dataset": "identities",
-        "root": str(root.resolve()),
-        "min_images": min_images,
-        "people": several,
-        "people_left_out": len(sizes) - several,
-        "images_left_out": int((~kept).sum()),
-    }
+    table.attrs = {"dataset": "identities", "root": str(root.resolve()), "min_images": min_images}
+    table.attrs |= {"people": several, "people_left_out": len(sizes) - several}
+    table.attrs["images_left_out"] = int((~kept).sum())
     return to_manifest(table, check_images, on_bad_image)
 
 
 def _check_people(root: Path, table: pd.DataFrame) -> None:
     train, test = (set(table["subject"][table["split"] == split]) for split in ("train", "test"))
-    names, both = train | test, train & test
+    names, both, found = train | test, train & test, None
     classes = sorted(name for name in names if find_label(name) is not None)
-    found = None
-    if _mostly(classes, names):
+    if len(classes) > 1 and len(names) <= 2 * len(classes):
         found = f"classes of expression ({', '.join(classes[:3])}, …); name their dataset"
     elif len(names) == 1:
         found = f"{min(names)!r} alone; give the folder above"
     elif both:
         found = f"{min(both)!r} (and {len(both) - 1} more) in both; give the train folder alone"
-    if found:
-        raise InputError(
-            f"expected a folder a person, others in test than in train, at {root}, found {found}"
-        )
+    require(not found, f"a folder a person, others in test than in train, at {root}", found)

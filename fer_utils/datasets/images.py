@@ -1,6 +1,7 @@
-"""The images behind a manifest: found, opened, checked; loaded, and cut to their faces."""
+"""The images behind a manifest, in files or rows of FER2013's CSV: opened, checked, loaded, cut."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -15,14 +16,14 @@ import PIL
 from PIL import Image
 from tqdm import tqdm
 
-from fer_utils.core import InputError, atomic_write, check_choice, raster
-from fer_utils.datasets.lists import pixel_rows
-from fer_utils.datasets.manifest import check_manifest
+from fer_utils.core import InputError, atomic_write, check_choice, raster, require
+from fer_utils.datasets.manifest import bad_row, check_manifest, read_columns
 from fer_utils.datasets.synthetic import draw_manifest
 
 _NAMED = 100  # bad images whose names the attrs keep
 _BATCH = 64  # images a task of a thread: so handing it over takes no time
 _DRAWN = 1024  # faces drawn between two steps of the progress bar
+_SIDE = 48  # of FER2013's faces
 _MEMORY: ContextVar[Path | None] = ContextVar("remembered_checks", default=None)
 
 
@@ -34,8 +35,7 @@ def is_image(name: str) -> bool:
 def list_images(root: str | os.PathLike) -> list[str]:
     """Paths of all image files below `root`, relative to it with forward slashes, sorted.
 
-    Links to folders are followed, each real folder once, so that loops end. What begins with a dot
-    is hidden, as are `__MACOSX` folders.
+    Links to folders are followed, each real folder once. `.…` and `__MACOSX` folders are hidden.
     """
     found, seen = [], set()
     for folder, subfolders, files in os.walk(root, followlinks=True):
@@ -44,11 +44,35 @@ def list_images(root: str | os.PathLike) -> list[str]:
             subfolders.clear()
             continue
         seen.add(real)
-        shown = [n for n in subfolders if not n.startswith(".") and n != "__MACOSX"]
-        subfolders[:] = sorted(shown)
+        subfolders[:] = sorted(n for n in subfolders if n[0] != "." and n != "__MACOSX")
         below = Path(folder).relative_to(root)
         found += [(below / name).as_posix() for name in files if is_image(name)]
     return sorted(found)
+
+
+def pixel_rows(path: str | os.PathLike) -> tuple[pd.DataFrame, list[np.ndarray | InputError]]:
+    """`emotion` and `usage`, as texts, of `fer2013.csv`; and faces, (48, 48), or what is wrong.
+
+    It is read once, and again when it has changed.
+    """
+    require(os.path.isfile(path), f"FER2013's images in {path}", "no such file; restore it")
+    return _read_pixels(os.fspath(path), _state(path))
+
+
+@functools.lru_cache(maxsize=2)
+def _read_pixels(path: str, state: str) -> tuple[pd.DataFrame, list]:
+    table = read_columns(path, ("emotion", "pixels", "usage"), parse=_parse_face)
+    return table, table.pop("pixels").tolist()
+
+
+def _parse_face(where: str, emotion: str, text: str, usage: str) -> list:
+    digits = text.isascii() and text.replace(" ", "").isdigit()
+    values = np.fromstring(text, dtype=np.int64, sep=" ") if digits else np.array([-1])
+    if len(values) == _SIDE**2 and values.min() >= 0 and values.max() <= 255:
+        return [emotion, values.astype(np.uint8).reshape(_SIDE, _SIDE), usage]
+    expected = f"{_SIDE**2} pixels, whole numbers from 0 to 255"
+    found = f"{len(text.split())} beginning {text[:20]!r}"
+    return [emotion, bad_row(where, expected, found), usage]
 
 
 def image_opener(manifest: pd.DataFrame) -> Callable[[object], np.ndarray]:
@@ -57,24 +81,30 @@ def image_opener(manifest: pd.DataFrame) -> Callable[[object], np.ndarray]:
     Images are files below ``attrs["root"]`` or, if ``attrs["pixels"]`` names one, rows of a file.
     """
     root = manifest.attrs.get("root")
-    if root is None:
-        found = "none, as some operations of pandas leave it; copy attrs from the reader's manifest"
-        raise InputError(f"expected attrs['root'], where the images are, found {found}")
-    if "pixels" in manifest.attrs:
-        return pixel_rows(os.path.join(root, manifest.attrs["pixels"])).load
-    return lambda name: raster.open_image(os.path.join(root, name))
+    found = "none, as some operations of pandas leave it; copy attrs from the reader's manifest"
+    require(root is not None, "attrs['root'], where the images are", found)
+    if "pixels" not in manifest.attrs:
+        return lambda name: raster.open_image(os.path.join(root, name))
+    path = os.path.join(root, manifest.attrs["pixels"])
+    _, faces = pixel_rows(path)
+
+    def load(row: int) -> np.ndarray:
+        expected = f"images 0 to {len(faces) - 1} in {path}"
+        require(0 <= row < len(faces), expected, f"none numbered {row}")
+        if isinstance(faces[row], InputError):
+            raise faces[row]
+        return np.repeat(faces[row][:, :, None], 3, axis=2)
+
+    return load
 
 
-def in_threads(function: Callable, things: Sequence) -> Iterator:
+def _in_threads(function: Callable, things: Sequence) -> Iterator:
     """`function` of each thing in order; several threads, for decoders release Python's lock."""
     batches = [things[start : start + _BATCH] for start in range(0, len(things), _BATCH)]
-
-    def work(batch: Sequence) -> list:
-        return [function(thing) for thing in batch]
-
     bar = tqdm(total=len(things), desc="images", disable=None, delay=1, leave=False)
     pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1))
-    with bar, pool, contextlib.closing(pool.map(work, batches)) as results:  # closed, it stops
+    results = pool.map(lambda batch: list(map(function, batch)), batches)
+    with bar, pool, contextlib.closing(results):  # closed, it stops
         for found in results:
             bar.update(len(found))
             yield from found
@@ -99,25 +129,23 @@ def to_manifest(table: pd.DataFrame, check_images: bool, on_bad_image: str) -> p
 def open_images(table: pd.DataFrame, on_bad_image: str, remedy="restore them") -> pd.DataFrame:
     """Open every image of a reader's table; `InputError` names the first bad one and its row.
 
-    Args:
-        table: of a manifest, with attrs; its index says where each image stands in a list, if any.
-        remedy: what to do about absent images.
-
-    Returns:
-        The rows of good images with `fingerprint`, and ``attrs["bad_images"]``: `count`, `names`.
+    Its index says where each image stands in a list, if any; `remedy`, what to do about absent
+    ones. Returns the good rows with `fingerprint`, and ``attrs["bad_images"]``: `count`, `names`.
     """
     check_choice("on_bad_image", on_bad_image, ("raise", "skip"))
     root, names, load = table.attrs["root"], table["image"].tolist(), image_opener(table)
     listed = not isinstance(table.index, pd.RangeIndex)
-    states = _states(root, names, table.attrs.get("pixels"))
+    if "pixels" in table.attrs:
+        file = _state(os.path.join(root, table.attrs["pixels"]))
+        states = [f"{file} row {name}" for name in names]
+    else:
+        states = [_state(os.path.join(root, name)) for name in names]
     absent = [place for place, state in enumerate(states) if not state]
     if absent and on_bad_image == "raise":
-        first = os.path.join(root, names[absent[0]])
         where = f" ({table.index[absent[0]]})" if listed else ""
-        raise InputError(
-            f"expected every image that is listed, found {len(absent)} absent, the first "
-            f"{first}{where}; {remedy}, or leave them out with on_bad_image='skip'"
-        )
+        found = f"{len(absent)} absent, the first {os.path.join(root, names[absent[0]])}{where}"
+        what = f"{remedy}, or leave them out with on_bad_image='skip'"
+        raise InputError(f"expected every image that is listed, found {found}; {what}")
 
     def attempt(place: int) -> str | None:
         try:
@@ -130,28 +158,20 @@ def open_images(table: pd.DataFrame, on_bad_image: str, remedy="restore them") -
 
     with memory_of(os.path.abspath(root)) as known:
         todo = [place for place, state in enumerate(states) if state and state not in known]
-        for place, found in zip(todo, in_threads(attempt, todo), strict=True):
+        for place, found in zip(todo, _in_threads(attempt, todo), strict=True):
             if found:
                 known[states[place]] = found
     prints = pd.Series([known.get(state) for state in states], index=table.index, dtype=object)
     bad = table["image"][prints.isna()].tolist()
-    if len(bad) == len(table):
-        found = f"{len(bad)} listed and none of them readable; check the folder"
-        raise InputError(f"expected images at {root}, found {found}")
+    found = f"{len(bad)} listed and none of them readable; check the folder"
+    require(len(bad) < len(table), f"images at {root}", found)
     table = table.assign(fingerprint=prints)[prints.notna()]
     table.attrs["bad_images"] = {"count": len(bad), "names": bad[:_NAMED]}
     return table
 
 
-def _states(root: str, names: list, pixels: str | None) -> list[str]:
-    """What tells that an image has changed, or may be decoded otherwise; empty without a file."""
-    if pixels:
-        state = _state(os.path.join(root, pixels))
-        return [f"{state} row {name}" for name in names]
-    return [_state(os.path.join(root, name)) for name in names]
-
-
-def _state(path: str) -> str:
+def _state(path: str | os.PathLike) -> str:
+    """What tells that a file has changed, or may be decoded otherwise; empty without a file."""
     try:
         file = os.stat(path)
     except (OSError, ValueError):
@@ -194,11 +214,10 @@ def memory_of(about: str) -> Iterator[dict]:
 # What everyone else takes
 
 
-def _each(manifest: pd.DataFrame, change: Callable, size: int | None = None) -> Iterator:
+def each_image(manifest: pd.DataFrame, change: Callable, size: int | None = None) -> Iterator:
     """`change` of each image, cut to its box if the manifest is `with_margin`.
 
-    Args:
-        size: side in which faces are drawn; None in their own.
+    Faces are drawn in `size`; None: in their own.
     """
     if manifest.attrs.get("dataset") == "synthetic":
         starts = range(0, len(manifest), _DRAWN)
@@ -213,31 +232,27 @@ def _each(manifest: pd.DataFrame, change: Callable, size: int | None = None) -> 
         pixels = load(names[row])
         return change(pixels if boxes is None else raster.cut_box(pixels, boxes[row], margin))
 
-    yield from in_threads(one, range(len(names)))
+    yield from _in_threads(one, range(len(names)))
 
 
 def load_images(manifest: pd.DataFrame, size: int | None = None) -> np.ndarray | list[np.ndarray]:
-    """The images of a manifest, or of rows of one, in its order.
+    """Images of a manifest: uint8 (N, H, W, 3) or, where sizes differ, a list of (H, W, 3).
 
-    Args:
-        size: side to which each is resized (bilinear, antialiased); None leaves sizes alone.
-
-    Returns:
-        uint8 (N, H, W, 3) or, where sizes differ, a list of N arrays (H, W, 3).
+    `size` is the side to which each is resized (bilinear, antialiased); None leaves it alone.
     """
 
     def resize(pixels: np.ndarray) -> np.ndarray:
         resample = Image.Resampling.BILINEAR
         return np.array(Image.fromarray(pixels).resize((size, size), resample)) if size else pixels
 
-    images = list(_each(manifest, resize, size))
+    images = list(each_image(manifest, resize, size))
     return np.stack(images) if len({image.shape for image in images}) == 1 else images
 
 
 def load_squares(manifest: pd.DataFrame, side: int) -> np.ndarray:
     """The images as a network takes them: uint8 (N, side, side, C), C = 1 where all are grey."""
     squares = np.empty((len(manifest), side, side, 3), dtype=np.uint8)
-    each = _each(manifest, lambda pixels: raster.to_square(pixels, side), side)
+    each = each_image(manifest, lambda pixels: raster.to_square(pixels, side), side)
     for row, square in enumerate(each):
         squares[row] = square
     grey = all((square == square[..., :1]).all() for square in squares)
@@ -246,16 +261,14 @@ def load_squares(manifest: pd.DataFrame, side: int) -> np.ndarray:
 
 def hash_images(manifest: pd.DataFrame) -> list[str]:
     """The `fingerprint` of each image."""
-    return list(_each(manifest, fingerprint))
+    return list(each_image(manifest, fingerprint))
 
 
 def with_margin(manifest: pd.DataFrame, margin: float) -> pd.DataFrame:
     """A copy of a manifest whose images are served cut to their face boxes (`raster.crop_box`)."""
-    absent = [name for name in raster.BOX_COLUMNS if name not in manifest]
-    if absent:
-        raise InputError(f"expected face boxes, found no {absent[0]}; leave box_margin out")
-    if not margin >= 0:
-        raise InputError(f"expected a box margin of at least 0, found {margin}; 0.1 is a tenth")
+    for name in raster.BOX_COLUMNS:
+        require(name in manifest, "face boxes", f"no {name}; leave box_margin out")
+    require(margin >= 0, "a box margin of at least 0", f"{margin}; 0.1 is a tenth")
     manifest = manifest.copy()
     manifest.attrs["box_margin"] = float(margin)
     return manifest

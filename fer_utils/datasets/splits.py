@@ -8,63 +8,55 @@ too small to be divided so is an `InputError`.
 import numpy as np
 import pandas as pd
 
-from fer_utils.core import EXPRESSIONS, NUM_CLASSES, InputError, check_choice
-from fer_utils.datasets.duplicates import connect, count_duplicates, duplicate_groups, find_groups
+from fer_utils.core import EXPRESSIONS, NUM_CLASSES, check_choice, require
+from fer_utils.datasets.duplicates import connect, count_duplicates, find_groups
 from fer_utils.datasets.manifest import SPLITS, check_manifest, class_counts
 from fer_utils.datasets.synthetic import apportion
 
 MIN_PER_CLASS = 8  # images that `subsample` leaves of a class, if there are so many
-INNER_SHARE = 0.1  # of a fold's training images, for `validation="inner"`
 
 
 def paper_protocol(manifest: pd.DataFrame, seed: int, per_class: int = 500) -> pd.DataFrame:
     """The paper's: validation and test of equally many random images per class (Table 3).
 
     They are drawn from the dataset's training and validation images; all others train. A test
-    split of its own is left out (`test_left_out` images): it is for `official`. Of people with
-    several images so many are drawn that `per_class` is met as nearly as they allow.
+    split of its own is left out (`test_left_out` images): it is for `official`. With people of
+    several images `per_class` is met as nearly as they allow.
     """
     manifest = check_manifest(manifest)
-    if not (isinstance(per_class, (int, np.integer)) and per_class >= 1):
-        raise InputError(f"expected 1 or more images per class, found {per_class!r}; take 500")
+    some = isinstance(per_class, (int, np.integer)) and per_class >= 1
+    require(some, "1 or more images per class", f"{per_class!r}; take 500")
     rows = manifest[manifest["split"] != "test"].reset_index(drop=True)
     counts = _label_counts(rows)
     short = np.flatnonzero((counts > 0) & (counts <= 2 * per_class))
-    if len(short):
-        found = ", ".join(f"{counts[label]:,} of {EXPRESSIONS[label]}" for label in short)
-        raise InputError(
-            f"expected more than {2 * per_class:,} images of each class ({per_class:,} for "
-            f"validation, as many for test), found {found}; ask for fewer per_class"
-        )
+    expected = f"more than {2 * per_class:,} images of each class, for validation and test"
+    found = ", ".join(f"{counts[label]:,} of {EXPRESSIONS[label]}" for label in short)
+    require(not len(short), expected, f"{found}; ask for fewer per_class")
     quota = np.where(counts > 0, per_class, 0)
     quotas = {"test": quota, "validation": quota, "train": counts - 2 * quota}
-    rows["split"] = _deal(rows, quotas, (seed,))
-    details = {"per_class": int(per_class), "test_left_out": len(manifest) - len(rows)}
+    rows["split"], left_out = _deal(rows, quotas, (seed,)), len(manifest) - len(rows)
+    details = {"per_class": int(per_class), "test_left_out": left_out}
     return _protocol(rows, "paper", seed=int(seed), **details)
 
 
 def official(manifest: pd.DataFrame, seed: int = 0, validation: float = 0.1) -> pd.DataFrame:
     """The dataset's own split, completed where it has but two parts.
 
-    No test (AffectNet, whose test labels are unpublished): its validation images become the test,
-    as in all results on it. Then, or where there is no validation (RAF-DB), a share of every class
-    of the training images becomes `validation`: nothing is selected on what is reported.
+    Without a test (AffectNet) its validation images become the test, as in all results on it. Then,
+    or without a validation (RAF-DB), a share of every class of the training images becomes that.
     """
     manifest = check_manifest(manifest).reset_index(drop=True)
-    if not 0 < validation < 1:
-        raise InputError(f"expected a share for validation between 0 and 1, found {validation!r}")
+    require(0 < validation < 1, "a share for validation between 0 and 1", repr(validation))
     present = sorted(set(manifest["split"]), key=SPLITS.index)
-    if "train" not in present or len(present) == 1:
-        raise InputError(
-            f"expected a train split and validation or test, found {', '.join(present)} alone; "
-            "use paper_protocol or k_fold, which divide the images themselves"
-        )
+    found = f"{', '.join(present)} alone; use paper_protocol or k_fold, which divide all images"
+    divided = "train" in present and len(present) > 1
+    require(divided, "a train split and validation or test", found)
     if len(present) == len(SPLITS):
         return _protocol(manifest, "official", drawn=None)
     manifest["split"] = manifest["split"].replace("validation", "test")
     _draw_validation(manifest, validation, (seed,))
-    details = {"drawn": "validation", "seed": int(seed), "validation": validation}
-    return _protocol(manifest, "official", **details)
+    details = {"seed": int(seed), "validation": validation}
+    return _protocol(manifest, "official", drawn="validation", **details)
 
 
 def k_fold(
@@ -75,34 +67,28 @@ def k_fold(
     Fold i tests on part i: each image is tested exactly once. Every class is spread over the parts
     as evenly as whole people and groups of duplicates, exact and near, allow.
 
-    Args:
-        k: number of parts, 3 or more.
-        validation: "next": part i + 1 (modulo k); "inner": a tenth of every class of what is left,
-            people and duplicates undivided here too.
-        groups: (N,) numbers of what belongs together, −1 alone; None searches for duplicates.
-
-    Returns:
-        k manifests with the rows of `manifest` in their order, and `duplicate_group`.
+    Validation is part i + 1 modulo k ("next"), or a tenth of every class of what is left ("inner").
+    `groups`, numbers (N,) of what belongs together, −1 alone, become `duplicate_group`; None
+    searches for duplicates.
     """
     check_choice("validation", validation, ("next", "inner"))
     manifest = check_manifest(manifest).reset_index(drop=True)
     counts = _label_counts(manifest)
-    manifest["duplicate_group"] = duplicate_groups(manifest) if groups is None else groups
+    manifest["duplicate_group"] = find_groups(manifest)["group"] if groups is None else groups
     wholes = pd.Series(_wholes(manifest)).groupby(manifest["label"]).nunique()
-    if not (isinstance(k, (int, np.integer)) and 3 <= k <= wholes.min()):
-        raise InputError(
-            f"expected 3 to {wholes.min()} folds (so many images, people or groups of duplicates "
-            f"{EXPRESSIONS[wholes.idxmin()]} has), found {k!r}; choose another k"
-        )
-    parts = _deal(manifest, dict(enumerate(_even_parts(counts, k))), (seed,))
-    folds = []
+    has = f"so many images, people or groups of duplicates {EXPRESSIONS[wholes.idxmin()]} has"
+    fits = isinstance(k, (int, np.integer)) and 3 <= k <= wholes.min()
+    require(fits, f"3 to {wholes.min()} folds ({has})", f"{k!r}; choose another k")
+    labels = np.repeat(np.arange(NUM_CLASSES), counts)  # as if dealt in turn, class by class
+    quotas = {part: np.bincount(labels[part::k], minlength=NUM_CLASSES) for part in range(k)}
+    parts, folds = _deal(manifest, quotas, (seed,)), []
     for number in range(k):
         fold = manifest.assign(split="train")
         fold.loc[parts == number, "split"] = "test"
         if validation == "next":
             fold.loc[parts == (number + 1) % k, "split"] = "validation"
         else:
-            _draw_validation(fold, INNER_SHARE, (seed, number))
+            _draw_validation(fold, 0.1, (seed, number))
         details = {"k": int(k), "fold": number, "seed": int(seed), "validation": validation}
         folds.append(_protocol(fold, "k_fold", **details))
     return folds
@@ -111,18 +97,15 @@ def k_fold(
 def remove_training_leaks(manifest: pd.DataFrame, near: bool = False) -> pd.DataFrame:
     """Remove from training every image that also stands in validation or test; never touch those.
 
-    Rows with the label −1 (dropped by a label rule) are compared, since an image of the test folder
-    is no training image, but not counted: `leaks_removed` is what training really loses.
-
-    The attrs of the result say `leaks_removed` and `duplicates` (`count_duplicates`). With `near`
-    whole groups of near-duplicates go too (`find_groups`): then `near_leaks_removed`, and the
-    column `duplicate_group`.
+    Rows with the label −1 (dropped by a label rule) are compared, but not counted: `leaks_removed`
+    of the result's attrs is what training really loses; `duplicates` are `count_duplicates`. With
+    `near` whole groups of near-duplicates go too (`find_groups`): then `near_leaks_removed`, and
+    the column `duplicate_group`.
     """
     groups, splits = find_groups(manifest, near), manifest["split"].to_numpy()
-    held_out = groups[splits != "train"]
+    training = splits == "train"
     exact, leaked = (
-        ((splits == "train") & (own >= 0) & own.isin(held_out[name])).to_numpy()
-        for name, own in groups.items()
+        (training & (own >= 0) & own.isin(own[~training])).to_numpy() for _, own in groups.items()
     )
     labelled = (manifest["label"] >= 0).to_numpy()
     about = {"leaks_removed": int((exact & labelled).sum())}
@@ -138,15 +121,13 @@ def subsample(manifest: pd.DataFrame, split: str, images: int, seed: int) -> pd.
 
     Classes keep their proportions, except that none falls below `MIN_PER_CLASS` images, or below
     all it has, or, in a very small subset, below an equal share. For one seed the images of a class
-    in a small subset are among those in a larger one. ``attrs["subsamples"][split]`` says so.
+    in a small subset are among those in a larger one.
     """
     counts = class_counts(manifest, split)
     present, available = int((counts > 0).sum()), int(counts.sum())
-    if not max(present, 1) <= images <= available:
-        raise InputError(
-            f"expected {max(present, 1)} (one of each class) to {available} (all there are) "
-            f"images of the split {split!r}, found {images}; ask for a number in that range"
-        )
+    least = max(present, 1)
+    expected = f"{least} (one of each class) to {available} (all there are) images of the split"
+    require(least <= images <= available, f"{expected} {split!r}", images)
     own, labels = (manifest["split"] == split).to_numpy(), manifest["label"].to_numpy()
     quotas = apportion(images, counts, np.minimum(counts, min(MIN_PER_CLASS, images // present)))
     keep = ~own
@@ -165,8 +146,8 @@ def without(manifest: pd.DataFrame, split: str) -> pd.DataFrame:
 def hold_out_within_subjects(manifest: pd.DataFrame, fraction: float, seed: int) -> pd.DataFrame:
     """Turn a share of each training subject's images into validation: known people.
 
-    Its own validation rows are dropped: their people are others. Test rows stay, for verification.
-    The share is rounded, and never all: a subject with one image keeps it in training.
+    The share is rounded, and never all. Its own validation rows are dropped: their people are
+    others. Test rows stay, for verification.
     """
     rows, training = _rows_of_people(manifest, without_split="validation")
     people = training.sample(frac=1, random_state=seed).groupby("subject")["image"]
@@ -180,73 +161,57 @@ def hold_out_subjects(manifest: pd.DataFrame, fraction: float, seed: int) -> pd.
     """Turn a share of the training people, with all their images, into test: unknown people.
 
     The share is drawn of people with one image and of those with more, at least two of the latter,
-    without whom there is no pair to verify. The manifest's own test rows are dropped.
+    to be verified. The manifest's own test rows are dropped.
     """
     rows, training = _rows_of_people(manifest, without_split="test")
-    if not 0 < fraction < 1:
-        raise InputError(f"expected a share of the people between 0 and 1, found {fraction!r}")
+    require(0 < fraction < 1, "a share of the people between 0 and 1", repr(fraction))
     sizes = training["subject"].value_counts().sort_index()
     several, single = sizes.index[sizes > 1], sizes.index[sizes == 1]
     people = []
     for group, least in ((several, 2), (single, 0)):
         number = max(round(fraction * len(group)), least)
         people += np.random.default_rng([seed, least]).permutation(group)[:number].tolist()
-    if len(several) < 2 or len(sizes) - len(people) < 2:
-        raise InputError(
-            "expected two people with two images or more to hold out, and two others to train on, "
-            f"found {len(sizes)} people, {len(several)} of them with several; hold out none"
-        )
+    enough = len(several) > 1 and len(sizes) - len(people) > 1
+    expected = "two people with two images or more to hold out, and two others to train on"
+    found = f"{len(sizes)} people, {len(several)} of them with several; hold out none"
+    require(enough, expected, found)
     rows.loc[training.index[training["subject"].isin(people)], "split"] = "test"
     return rows
 
 
 def _rows_of_people(manifest: pd.DataFrame, without_split: str) -> tuple[pd.DataFrame, ...]:
-    """The manifest without one of its splits, and the training rows of that."""
-    if "subject" not in manifest:
-        columns = ", ".join(manifest)
-        raise InputError(f"expected a manifest with subjects, found the columns {columns}")
+    columns = f"the columns {', '.join(manifest)}"
+    require("subject" in manifest, "a manifest with subjects", columns)
     rows = without(manifest, without_split)
     return rows, rows[rows["split"] == "train"]
 
 
 def _with_attrs(rows: pd.DataFrame, **attrs) -> pd.DataFrame:
-    """`rows` with a fresh index, and their attrs extended."""
     rows = rows.reset_index(drop=True)
     rows.attrs |= attrs
     return rows
 
 
 def _protocol(rows: pd.DataFrame, name: str, **details) -> pd.DataFrame:
-    """The rows and how they were divided, unless a split went short of a class, or of all."""
     counts = np.array([class_counts(rows, split) for split in SPLITS])
     absent = (counts.sum(axis=0) > 0) & (counts == 0)
     if name == "official":  # lacks what its authors left out
         absent &= counts.sum(axis=1, keepdims=True) == 0
-    if absent.any():
-        split, label = np.argwhere(absent)[0]
-        raise InputError(
-            "expected images, people or groups enough for every split, found none with "
-            f"{EXPRESSIONS[label]} left for {SPLITS[split]}; take fewer images or folds"
-        )
+    lacking = [
+        f"{EXPRESSIONS[label]} left for {SPLITS[split]}" for split, label in np.argwhere(absent)
+    ]
+    found = f"none with {', '.join(lacking)}; take fewer images or folds"
+    require(not lacking, "images, people or groups enough for every split", found)
     return _with_attrs(rows, protocol={"name": name, **details})
 
 
-def _label_counts(rows: pd.DataFrame) -> np.ndarray:
-    """(8,) images of each class over all splits."""
+def _label_counts(rows: pd.DataFrame) -> np.ndarray:  # (8,)
     labels = rows["label"].to_numpy()
-    if not (labels >= 0).any():
-        raise InputError("expected images with expressions, found none; use hold_out_subjects")
+    require((labels >= 0).any(), "images with expressions", "none; use hold_out_subjects")
     return np.bincount(labels[labels >= 0], minlength=NUM_CLASSES)
 
 
-def _even_parts(counts: np.ndarray, k: int) -> np.ndarray:
-    """(k, 8): images of each class in each part, if all were dealt in turn, class by class."""
-    ends, turn = counts.cumsum(), np.arange(k)[:, None]
-    return (ends - turn + k - 1) // k - (ends - counts - turn + k - 1) // k
-
-
 def _draw_validation(rows: pd.DataFrame, share: float, seed: tuple) -> None:
-    """Turn a share of every class of training into validation: one image or more, never all."""
     training = rows[rows["split"] == "train"]
     counts = _label_counts(training)
     quota = np.rint(share * counts).clip(1, (counts - 1).clip(0)).astype(int)
@@ -266,7 +231,7 @@ def _wholes(rows: pd.DataFrame) -> np.ndarray:
 
 
 def _deal(rows: pd.DataFrame, quotas: dict, seed: tuple) -> pd.Series:
-    """`split` of each row: `quotas` holds how many images of each class, (8,), every part gets.
+    """The part of each row: `quotas` are the images of each class, (8,), that every part gets.
 
     Whole people and groups go first, those of the rarest classes before others, each to the part
     that misses most of its images; single images then fill up the quotas.

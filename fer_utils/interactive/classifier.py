@@ -13,17 +13,8 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from fer_utils.core import (
-    EXPRESSIONS,
-    NUM_CLASSES,
-    InputError,
-    Run,
-    check_choice,
-    one_line,
-    project_root,
-    raster,
-    resolve_path,
-)
+from fer_utils import core
+from fer_utils.core import EXPRESSIONS, NUM_CLASSES, InputError, Run, raster
 
 SHIPPED = Path(__file__).with_name("recogniser.onnx")
 RECOGNISER = "recogniser"  # the name of the shipped file as a source
@@ -67,13 +58,17 @@ class FaceClassifier:
         self.threshold = about.get("sure", {}).get("threshold", 0.0)
 
     def classify(self, faces) -> np.ndarray:
-        """Probabilities (N, 8) of faces: uint8 (N, H, W, 3), or N arrays (H, W, 3) of any sizes."""
-        logits = [np.zeros((0, NUM_CLASSES))]
+        """Probabilities (N, 8) of faces: uint8 (N, H, W, 3), or N arrays (H, W, 3) of any sizes.
+
+        Of a run evaluated with `flip_tta`, from the mean of a face's and its mirror image's.
+        """
+        found = [np.zeros((0, NUM_CLASSES))]
         for start in range(0, len(faces), AT_ONCE):
-            logits.append(self._compute(self.inputs(faces[start : start + AT_ONCE])))
-        scaled = np.concatenate(logits) / self.temperature
-        odds = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return odds / odds.sum(axis=1, keepdims=True)
+            images = self.inputs(faces[start : start + AT_ONCE])
+            ways = [images, images[..., ::-1]] if self.about.get("flip_tta") else [images]
+            answers = [_softmax(self._compute(np.ascontiguousarray(way))) for way in ways]
+            found.append(np.mean(answers, axis=0))
+        return _softmax(np.log(np.concatenate(found)) / self.temperature)
 
     def sure(self, probabilities) -> np.ndarray:
         """bool (N,): whether the likeliest class is probable enough to be given as the answer."""
@@ -106,6 +101,11 @@ class FaceClassifier:
         return LIMITS.format(name=self.name, images=images, whom=whom, **found) + sure
 
 
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
 def load_classifier(
     source: str = RECOGNISER, root: Path | str | None = None, threads: int = 0
 ) -> FaceClassifier:
@@ -118,7 +118,7 @@ def load_classifier(
     """
     if source in ("", RECOGNISER):
         return _of_file(SHIPPED, RECOGNISER, threads, "reinstall the package, or name a run")
-    path = resolve_path(source, root or Path.cwd())
+    path = core.resolve_path(source, root or Path.cwd())
     if path.suffix == ".onnx":
         return _of_file(path, path.name, threads, "export the run (again)")
     run = find_run(source, root)
@@ -128,12 +128,12 @@ def load_classifier(
 
 def find_run(source: str, root: Path | str | None = None) -> Run:
     """A finished run of expressions by STUDY/RUN or its folder; the nearest name where none is."""
-    root = Path(root) if root else project_root()
-    run = Run(*resolve_path(source, root / "runs").resolve().parts[-2:], root)
+    root = Path(root) if root else core.project_root()
+    run = Run(*core.resolve_path(source, root / "runs").resolve().parts[-2:], root)
     if not run.begun:
         files = sorted(root.glob("runs/*/*/metrics.json"))
         known = [f"{path.parts[-3]}/{path.parts[-2]}" for path in files]
-        check_choice("source", source, [RECOGNISER, *known])
+        core.check_choice("source", source, [RECOGNISER, *known])
     if run.params.target != "label":
         raise InputError(f"expected a run of expressions, found {source}, which tells people apart")
     run.require("predictions.parquet")
@@ -154,7 +154,7 @@ def _of_file(path: Path, name: str, threads: int, remedy: str) -> FaceClassifier
         found = FaceClassifier(name, about, compute, lambda: _networks().of_file(path, about))
         found.classify(np.zeros((1, 8, 8, 3), np.uint8))
     except Exception as error:  # a stranger's bytes
-        what = f"another ({one_line(error, 90)})" if path.is_file() else "none"
+        what = f"another ({core.one_line(error, 90)})" if path.is_file() else "none"
         raise InputError(f"expected a network at {path}, found {what}; {remedy}") from None
     if about["classes"] != list(EXPRESSIONS):
         raise InputError(f"expected a network of the eight expressions, found another in {path}")

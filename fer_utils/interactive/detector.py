@@ -23,12 +23,8 @@ THINNEST = 16  # pixels of a picture's shorter side that may hold a face
 SAME_FACE = 0.5  # overlap, as a share of the smaller box, from which two boxes are one face
 
 
-def find_faces(image: np.ndarray, threshold: float = THRESHOLD, sides=SIDES) -> np.ndarray:
+def find_faces(image: np.ndarray) -> np.ndarray:
     """All faces in a picture, uint8 (H, W, 3), RGB, row by row.
-
-    Args:
-        threshold: the least score, 0–1.
-        sides: lengths of the longer side to look at, ascending; `SIDES[:1]` is for live pictures.
 
     Returns:
         float64 (N, 15): x, y, width, height in pixels of the picture (a box may overhang it); x and
@@ -41,10 +37,10 @@ def find_faces(image: np.ndarray, threshold: float = THRESHOLD, sides=SIDES) -> 
         found = getattr(image, "shape", image)
         raise InputError(f"expected a picture as a uint8 array (H, W, 3), found {found}")
     longest, found = max(image.shape), np.zeros((0, 15))
-    for side in sides:
-        found = _distinct(np.concatenate([found, _detect(image, side / longest, threshold)]))
+    for side in SIDES:
+        found = _distinct(np.concatenate([found, _detect(image, side / longest)]))
         small = not len(found) or found[:, 2].min() * side / longest < SMALL
-        if side > sides[0] and (not small or side >= LARGEST_ZOOM * longest):
+        if side > SIDES[0] and (not small or side >= LARGEST_ZOOM * longest):
             break
     return _by_rows(found)
 
@@ -75,7 +71,7 @@ def shared_area(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
     return (last - first).clip(min=0).prod(axis=1)
 
 
-def _detect(image: np.ndarray, scale: float, threshold: float) -> np.ndarray:
+def _detect(image: np.ndarray, scale: float) -> np.ndarray:
     size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
     if min(size) < THINNEST:
         return np.zeros((0, 15))
@@ -83,7 +79,6 @@ def _detect(image: np.ndarray, scale: float, threshold: float) -> np.ndarray:
     pixels = cv2.cvtColor(cv2.resize(image, size, interpolation=how), cv2.COLOR_RGB2BGR)
     detector = _detector()
     detector.setInputSize(size)
-    detector.setScoreThreshold(threshold)
     faces = detector.detect(pixels)[1]
     faces = np.zeros((0, 15)) if faces is None else faces.astype(float)
     faces[:, :14] /= np.tile(np.divide(size, image.shape[1::-1]), 7)

@@ -8,19 +8,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from fer_utils import datasets, metrics
-from fer_utils.core import (
-    EXPRESSIONS,
-    NUM_CLASSES,
-    PROBABILITIES,
-    InputError,
-    check_choice,
-    find_label,
-    one_line,
-    project_root,
-    raster,
-    resolve_path,
-)
+from fer_utils import core, datasets, metrics
+from fer_utils.core import EXPRESSIONS, NUM_CLASSES, PROBABILITIES, InputError, find_label, raster
 from fer_utils.interactive.classifier import RECOGNISER, FaceClassifier, find_run, load_classifier
 from fer_utils.interactive.detector import crop_face, find_faces
 
@@ -36,21 +25,15 @@ AT_ONCE = 64  # images in memory
 
 @dataclass
 class Evaluation:
-    """Predictions of one source on one dataset.
-
-    Attributes:
-        table: a row an image: `image`, `label` (0–7), `p_neutral` … `p_contempt`, `predicted` (0–7)
-            and `confidence`, 1 throughout where the source gave classes alone.
-        rows: the manifest's rows of these images; None where they cannot be shown.
-        notes: sentences, what is to be said about them.
-        classifier: what answered; None of a file of predictions, and of a run's own.
-    """
+    """Predictions of one source on one dataset."""
 
     name: str
+    # A row an image: `image`, `label` (0–7), `p_neutral` … `p_contempt`, `predicted` (0–7) and
+    # `confidence`, 1 throughout where the source gave classes alone.
     table: pd.DataFrame
-    rows: pd.DataFrame | None
-    notes: list[str]
-    classifier: FaceClassifier | None = None
+    rows: pd.DataFrame | None  # of the manifest; None where the images cannot be shown
+    notes: list[str]  # sentences, what is to be said about them
+    classifier: FaceClassifier | None = None  # None of a file, and of a run's own predictions
 
 
 def evaluate(source: str, dataset="", data="", crops="given", root=None) -> Evaluation:
@@ -64,12 +47,12 @@ def evaluate(source: str, dataset="", data="", crops="given", root=None) -> Eval
         crops: "given": images as they are, cut where the dataset has face boxes; "detected": the
             largest face that the detector finds, or all of an image where it finds none.
     """
-    check_choice("crops", crops, CROPS)
-    root, suffix = Path(root) if root else project_root(), Path(source).suffix
+    core.check_choice("crops", crops, CROPS)
+    root, suffix = Path(root) if root else core.project_root(), Path(source).suffix
     dataset = dataset or ("auto" if data else "")
     if suffix in TABLES:
         rows = _read_rows(dataset, data, root) if dataset else None
-        table = join_labels(read_predictions(resolve_path(source, root)), rows)
+        table = join_labels(read_predictions(core.resolve_path(source, root)), rows)
         return Evaluation(source, table, rows, [])
     if not dataset and suffix != ".onnx" and source != RECOGNISER:
         return _of_run(source, root)
@@ -111,7 +94,7 @@ def read_predictions(path: Path | str, split: str = "") -> pd.DataFrame:
     try:
         table = pd.read_parquet(path) if Path(path).suffix == ".parquet" else pd.read_csv(path)
     except Exception as error:  # a stranger's bytes
-        what = one_line(error, 80)
+        what = core.one_line(error, 80)
         raise InputError(f"expected predictions at {path}, found none ({what})") from None
     if "image" not in table and {"file", "face"} <= set(table):
         table["image"] = table["file"].astype(str) + "#" + table["face"].astype(str)
@@ -120,9 +103,8 @@ def read_predictions(path: Path | str, split: str = "") -> pd.DataFrame:
     if "image" not in table or not len(table):
         raise InputError(f"expected rows with a column 'image' in {path}, found {list(table)}")
     found = table[["image"]].astype(str).reset_index(drop=True)
-    again = _again(found["image"])
-    if len(again):
-        what = f"found {len(again):,} repeated, first {again.iloc[0]!r}"
+    if again := _again(found["image"]):
+        what = f"found {len(again):,} repeated, first {again[0]!r}"
         raise InputError(f"expected each image once in {path}, {what}")
     if "label" in table:
         found["label"] = _labels(table["label"], path)
@@ -143,8 +125,7 @@ def join_labels(predictions: pd.DataFrame, rows: pd.DataFrame | None) -> pd.Data
     if not predictions["image"].isin(names).any():
         names = names.map(lambda name: Path(name).name)
         predictions = predictions.assign(image=[Path(name).name for name in predictions["image"]])
-        again = [*_again(names), *_again(predictions["image"])]
-        if again:
+        if again := [*_again(names), *_again(predictions["image"])]:
             what = f"found names that stand for several, first {again[0]!r}"
             raise InputError(f"expected paths of images in the dataset, {what}")
     absent = names[~names.isin(predictions["image"])]
@@ -197,7 +178,7 @@ def choose(table: pd.DataFrame, true=ANY, predicted=ANY, confidence=(0, 1), wron
     """
     found = table["confidence"].between(*confidence)
     for column, name in (("label", true), ("predicted", predicted)):
-        check_choice("expression", name, (ANY, *EXPRESSIONS))
+        core.check_choice("expression", name, (ANY, *EXPRESSIONS))
         if name != ANY:
             found &= table[column] == EXPRESSIONS.index(name)
     if wrong:
@@ -230,18 +211,16 @@ def _of_run(source: str, root: Path) -> Evaluation:
 def _read_rows(dataset: str, data: str, root: Path) -> pd.DataFrame:
     if dataset == "synthetic":
         return _of_split(datasets.read_dataset(dataset, None, **DRAWN), "test")
-    manifest = datasets.read_dataset(dataset, data and resolve_path(data, root))
+    manifest = datasets.read_dataset(dataset, data and core.resolve_path(data, root))
     return _of_split(manifest, "test") if "test" in set(manifest["split"]) else manifest
 
 
 def _of_split(manifest: pd.DataFrame, split: str) -> pd.DataFrame:
-    rows = manifest[manifest["split"] == split].reset_index(drop=True)
-    rows.attrs = manifest.attrs
-    return rows
+    return manifest[manifest["split"] == split].reset_index(drop=True)
 
 
-def _again(names: pd.Series) -> pd.Series:
-    return names[names.duplicated()]
+def _again(names: pd.Series) -> list[str]:
+    return names[names.duplicated()].tolist()
 
 
 def _complete(table: pd.DataFrame, labels) -> pd.DataFrame:
@@ -266,21 +245,20 @@ def _labels(values, path) -> list[int]:
 
 def _probabilities(table: pd.DataFrame, path) -> np.ndarray:
     """(N, 8), with a 1 where only a class is given."""
-    plain = table.rename(columns=lambda name: re.sub("^(log_)?p_", "", str(name)))
-    labels = [find_label(name) for name in plain]
-    known = [place for place, label in enumerate(labels) if label is not None]
-    given = [name for name in PREDICTED if name in table]
-    if not known and given:
-        return np.eye(NUM_CLASSES)[_labels(table[given[0]], path)]
-    if not known:
+    named = {column: find_label(re.sub("^(log_)?p_", "", str(column))) for column in table}
+    named = {column: label for column, label in named.items() if label is not None}
+    for column in () if named else PREDICTED:
+        if column in table:
+            return np.eye(NUM_CLASSES)[_labels(table[column], path)]
+    if not named:
         raise InputError(
             f"expected columns of probabilities in {path} (p_neutral, …), or a class in one of "
-            f"{', '.join(PREDICTED)}; found {', '.join(plain)}"
+            f"{', '.join(PREDICTED)}; found {', '.join(map(str, table))}"
         )
-    values = table.iloc[:, known].apply(pd.to_numeric, errors="coerce").to_numpy(float)
-    logs = all(str(table.columns[place]).startswith("log_") for place in known)
+    values = table[[*named]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    logs = all(str(column).startswith("log_") for column in named)
     p = np.zeros((len(table), NUM_CLASSES))
-    p[:, [labels[place] for place in known]] = np.exp(values) if logs else values
+    p[:, [*named.values()]] = np.exp(values) if logs else values
     sums = p.sum(axis=1)
     wrong = (p < 0).any(axis=1) | ~(np.abs(sums - 1) < 0.01)
     if wrong.any():

@@ -1,4 +1,4 @@
-"""The networks behind classifiers, in torch: of a run, of a file; and the file that ships."""
+"""The networks behind classifiers, in torch: of a run, of a file; Grad-CAM; the file that ships."""
 
 import hashlib
 import json
@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 import pandas as pd
 import torch
+from captum.attr import LayerAttribution, LayerGradCam
+from torch import Tensor
 
 from fer_utils import metrics, models
 from fer_utils.core import LOG_PROBABILITIES, InputError, Run, atomic_write
@@ -17,6 +19,8 @@ from fer_utils.models import IMAGENET_INPUT, FERNet
 MOST_BYTES = 1_000_000
 WANTED_ACCURACY = 0.95  # of the answers that are called sure
 HALF = ".half"  # follows the name of a weight in float16
+FEWEST_CELLS = 6  # a side, below which a map says no more than "left" or "below"
+AT_ONCE = 32  # images whose activations are kept in memory
 
 
 def calibrate(log_probabilities, labels, accuracy: float = WANTED_ACCURACY) -> dict:
@@ -44,6 +48,7 @@ def of_run(run: Run) -> tuple[dict, Callable[[np.ndarray], np.ndarray], FERNet]:
         "crop_pct": params.crop_pct,
         "input": IMAGENET_INPUT,
         "dataset": params.dataset,
+        "flip_tta": params.flip_tta,
         "box_margin": params.data_option("box_margin"),
         "measured_on": params.evaluation,
         "metrics": run.measured,
@@ -80,6 +85,65 @@ def of_file(path: Path, about: dict) -> FERNet | None:
             return None
     network.load_state_dict(state)
     return network.eval()
+
+
+def explain(classifier, faces, classes=None) -> np.ndarray | None:
+    """Grad-CAM of faces, N arrays uint8 (H, W, 3), as a `FaceClassifier` sees them.
+
+    Of the evidence for `classes` (N,), by default each face's likeliest: float32 (N, S, S), 0–1, of
+    the places in `classifier.see(faces)`; None where there is no face, or no network to look into.
+    """
+    network = classifier.network() if len(faces) else None
+    stage = clearest_stage(network, classifier.size) if network else None
+    if stage is None:
+        return None
+    return grad_cam(network, torch.from_numpy(classifier.inputs(faces)), classes, stage).numpy()
+
+
+def grad_cam(network: FERNet, images: Tensor, classes=None, stage: int = 0) -> Tensor:
+    r"""Grad-CAM at the end of a convolutional stage, computed by captum.
+
+    $\mathrm{ReLU}(\sum_k \alpha_k A^k)$, $\alpha_k$ the mean gradient of a class's logit over
+    channel $A^k$; resized to the images and divided by its maximum, so that two maps compare in
+    place, not in strength.
+
+    Args:
+        images: (N, 3, H, W) float, normalised.
+        classes: (N,) integers; default: each image's predicted class.
+        stage: from 1; 0: the last, as in the paper.
+
+    Returns:
+        (N, H, W) float32, 0–1; all 0 where nothing speaks for the class.
+    """
+    cam = LayerGradCam(lambda batch: network(batch)[0], network.stages()[stage - 1].blocks[-1])
+    training, maps = network.training, []
+    network.eval()
+    try:
+        for start in range(0, len(images), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            # Where all weights are frozen, only the images can ask for gradients.
+            batch = images[part].detach().clone().requires_grad_()
+            wanted = network(batch)[0].argmax(1) if classes is None else classes[part]
+            found = cam.attribute(batch, torch.as_tensor(wanted), relu_attributions=True).detach()
+            maps.append(LayerAttribution.interpolate(found, images.shape[2:], "bilinear")[:, 0])
+    finally:
+        network.train(training)
+    heatmaps = torch.cat(maps).float()
+    highest = heatmaps.amax((1, 2), keepdim=True)
+    return heatmaps / torch.where(highest > 0, highest, 1)
+
+
+def clearest_stage(network: FERNet, image_size: int) -> int | None:
+    """The last stage whose maps have 6 × 6 cells or more; 0, the last, where none has.
+
+    None where no stage gives maps, as in a vision transformer.
+    """
+    rows = models.describe(network, image_size)["stages"]
+    sizes = [min(row["output"][1:], default=0) for row in rows if row["name"].startswith("stage")]
+    enough = [number for number, size in enumerate(sizes, start=1) if size >= FEWEST_CELLS]
+    if not any(sizes):
+        return None
+    return enough[-1] if enough else 0
 
 
 def ship(run: Run, path: Path) -> str:

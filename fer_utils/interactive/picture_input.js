@@ -14,7 +14,7 @@ function button(text, title, onclick) {
   return made;
 }
 
-// The files of a dropped file or folder; of a folder, the pictures in it and below.
+// The files of a dropped file or folder; of a folder, the pictures and videos in it and below.
 async function filesOf(entry) {
   if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
   const reader = entry.createReader();
@@ -22,13 +22,13 @@ async function filesOf(entry) {
   for (let some = [null]; some.length; found.push(...some)) // a reader gives a hundred at a time
     some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
   found.sort((one, other) => one.name.localeCompare(other.name));
-  return (await Promise.all(found.map(filesOf))).flat().filter((file) => file.type.startsWith("image/"));
+  return (await Promise.all(found.map(filesOf))).flat().filter((file) => /^(image|video)/.test(file.type));
 }
 
 function render({ model, el }) {
   let stream = null;
   const status = element("span", { role: "status" });
-  const chooser = element("input", { type: "file", accept: "image/*", multiple: true, hidden: true });
+  const chooser = element("input", { type: "file", accept: "image/*,video/*", multiple: true, hidden: true });
   const video = element("video", { muted: true, playsInline: true });
   video.setAttribute("aria-label", "What the webcam sees");
   video.style.cssText = "display: block; max-width: min(100%, 24em); margin: 4px 0";

@@ -5,7 +5,7 @@ import io
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,31 +31,21 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # a damaged video is one 
 
 @dataclass
 class Picture:
-    """One picture, or a frame of a video, and what was recognised in it.
-
-    Attributes:
-        path: the file; "" of a live picture.
-        note: a sentence where there is something to say, else "".
-        frame, seconds: where in a video; "" in a picture.
-        image: uint8 (H, W, 3), upright; None for a file that cannot be used.
-        faces: (N, 15) of the detector, boxes in whole pixels; (1, 5) with a score of NaN where the
-            whole picture was taken for a face.
-        crops, probabilities, sure: what the classifier was given, and what it answered.
-        numbers: of the faces, from 1; in a video one keeps its own while it stays where it was.
-        labels: number of a face → the expression set by hand.
-    """
+    """One picture, or a frame of a video, and what was recognised in it."""
 
     path: Path | str
-    note: str = ""
-    frame: int | str = ""
+    note: str = ""  # a sentence where there is something to say
+    frame: int | str = ""  # in a video
     seconds: float | str = ""
-    image: np.ndarray | None = None
+    image: np.ndarray | None = None  # uint8 (H, W, 3), upright; None: the file cannot be used
+    # (N, 15) of the detector, boxes in whole pixels; (1, 5) with a score of NaN where the whole
+    # picture was taken for a face
     faces: np.ndarray = field(default_factory=lambda: np.zeros((0, 15)))
-    crops: list[np.ndarray] = field(default_factory=list)
+    crops: list[np.ndarray] = ()  # what the classifier was given, and what it answered
     probabilities: np.ndarray = field(default_factory=lambda: np.zeros((0, len(EXPRESSIONS))))
     sure: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
-    numbers: list[int] = field(default_factory=list)
-    labels: dict[int, str] = field(default_factory=dict)
+    numbers: list[int] = ()  # from 1; in a video a face keeps its own while it stays where it was
+    labels: dict[int, str] = field(default_factory=dict)  # set by hand, by the face's number
 
     def answers(self) -> list[str]:
         """The likeliest expression of each face: "happy 87 %" or "fear 41 %, not sure"."""
@@ -78,13 +68,11 @@ class Picture:
 
 
 def list_pictures(paths, start: Path | str = ".", endings: tuple = PICTURES) -> list[Path]:
-    """The files that a user named, each once, in order.
+    """The files that a user named, each once, in order; relative paths begin at `start`.
 
-    Args:
-        paths: files and folders, as a list, or as one text with commas or new lines between them (a
-            name that holds a comma works if it is the only one). A folder stands for all files in
-            it and below with one of the `endings`. What does not exist stays, to be named.
-        start: folder that relative paths start from.
+    Files and folders come as a list, or as one text with commas or new lines between them (a name
+    that holds a comma works if it is the only one). A folder stands for all files in it and below
+    with one of the `endings`. What does not exist stays, to be named.
 
     >>> list_pictures("a.png, b.jpg")
     [PosixPath('a.png'), PosixPath('b.jpg')]
@@ -103,17 +91,13 @@ def list_pictures(paths, start: Path | str = ".", endings: tuple = PICTURES) -> 
 
 
 def recognise_image(
-    image: np.ndarray,
-    classifier: FaceClassifier,
-    path: Path | str = "",
-    whole_picture: bool = False,
-    find: Callable[[np.ndarray], np.ndarray] = find_faces,
+    image: np.ndarray, classifier: FaceClassifier, path: Path | str = "", whole_picture=False
 ) -> Picture:
     """Find the faces in an image, uint8 (H, W, 3), and recognise each.
 
-    With `whole_picture`, take it all for a face where none is found. `find` is the detector.
+    With `whole_picture`, take it all for a face where none is found.
     """
-    faces, note = find(image), ""
+    faces, note = find_faces(image), ""
     if not len(faces):
         note = f"no face found in {path}"
         if whole_picture:
@@ -161,12 +145,12 @@ def read_frames(path: Path | str, rate: float) -> Iterator[tuple[int, float, np.
         raise InputError(f"expected a rate above 0 frames a second, found {rate}")
     video = cv2.VideoCapture(str(path))
     per_second = video.get(cv2.CAP_PROP_FPS) or 25.0
-    expected, number, looked_at = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT))), 0, 0
+    expected, number, due = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT))), 0, 0.0
     with tqdm(total=expected or None, unit="frame", disable=None, delay=1, leave=False) as bar:
         while video.grab():
             seconds = number / per_second
-            if seconds >= looked_at / rate - 1e-6:
-                looked_at += 1
+            if seconds >= due - 1e-6:
+                due += 1 / rate
                 readable, frame = video.retrieve()
                 if readable:
                     yield number, round(seconds, 3), cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
@@ -188,11 +172,8 @@ def recognise_pictures(
 ) -> Iterator[Picture]:
     """Recognise pictures and videos one by one, in memory for one, with a bar in a terminal.
 
-    Args:
-        paths: files, see `list_pictures`; one that cannot be used gives a `Picture` with a note.
-        classifier, options: as in `recognise_image`.
-        table: written as it goes; what it holds already is passed over.
-        rate: as in `recognise_video`.
+    A file that cannot be used gives a `Picture` with a note. A `table` is written as it goes; what
+    it holds already is passed over. `options` are those of `recognise_image`.
     """
     for path in tqdm(paths, unit="file", disable=None, delay=1, leave=False):
         after = table.done.get(str(path), -1) if table else -1
@@ -250,8 +231,7 @@ def timeline(table: Path | str, film: Path | str) -> tuple[np.ndarray, np.ndarra
 
     rows = pd.read_csv(table)
     rows = rows[(rows["file"] == str(film)) & rows["time"].notna()]
-    longest = rows["face"][rows["face"] > 0].mode()[:1]
-    times = rows["time"].unique()
+    longest, times = rows["face"][rows["face"] > 0].mode()[:1], rows["time"].unique()
     seen = rows[rows["face"].isin(longest)].set_index("time").reindex(times)
     return times, seen[[*PROBABILITIES]].to_numpy(float)
 
@@ -263,11 +243,11 @@ def draw_pictures(folder: Path | str) -> list[Path]:
     faces = datasets.draw_examples(per_class=1, size=160, seed=2020)[:, 0]  # (8, 160, 160, 3)
     framed = np.pad(faces, ((0, 0), (15, 15), (15, 15), (0, 0)), constant_values=214)
     group = np.concatenate([np.concatenate([*row], axis=1) for row in (framed[:4], framed[4:])])
-    paths = [Path(folder) / "portrait.png", Path(folder) / "group.png"]
-    for path, picture in zip(paths, (framed[1], group), strict=True):
+    pictures = {Path(folder) / "portrait.png": framed[1], Path(folder) / "group.png": group}
+    for path, picture in pictures.items():
         with atomic_write(path) as temporary:
             Image.fromarray(picture).save(temporary)
-    return paths
+    return list(pictures)
 
 
 def _recognise_file(path: Path | str, classifier: FaceClassifier, options: dict) -> Picture:
@@ -299,9 +279,7 @@ def _append(path: Path, rows: Iterable) -> None:
 
 def _new_file(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    path, number = folder / "faces.csv", 1
-    while path.exists():
-        number += 1
-        path = folder / f"faces-{number}.csv"
+    names = itertools.chain(["faces"], (f"faces-{number}" for number in itertools.count(2)))
+    path = next(folder / f"{name}.csv" for name in names if not (folder / f"{name}.csv").exists())
     _append(path, [COLUMNS])
     return path

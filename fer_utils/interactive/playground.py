@@ -52,13 +52,11 @@ def toy_problem(imbalance: float = 40.0) -> Problem:
         blob = mean + random.normal(size=(TEST_PER_CLASS + size, INPUTS))
         test.append(blob[:TEST_PER_CLASS])
         train.append(blob[TEST_PER_CLASS:])
-    inputs, test_inputs = torch.tensor(np.concatenate(train)), torch.tensor(np.concatenate(test))
+    inputs, test_inputs = (torch.tensor(np.concatenate(blobs)) for blobs in (train, test))
     mean = inputs.mean(0)
     scale = (inputs - mean).std(correction=0)
-    targets = torch.tensor(np.repeat(np.arange(len(NAMES)), sizes))
-    return Problem(
-        ((inputs - mean) / scale).float(), targets, ((test_inputs - mean) / scale).float()
-    )
+    inputs, test_inputs = (((part - mean) / scale).float() for part in (inputs, test_inputs))
+    return Problem(inputs, torch.tensor(np.repeat(np.arange(len(NAMES)), sizes)), test_inputs)
 
 
 def traces(chosen, strength=1.0, alpha=1.0, gamma=1.0, rule="paper", **options) -> dict[str, dict]:
@@ -86,14 +84,11 @@ def train(
     """Fit a network per loss by SGD with Nesterov momentum, from one start on the same batches.
 
     Args:
-        chosen: losses, of `losses.LOSS_NAMES`.
-        imbalance: of `toy_problem`.
+        chosen, alpha: losses; α > 0 of Eq. 4.
         strength: λ ≥ 0 of the terms with centres, in units of the paper's (0.5; 1 for cluster).
-        alpha: α > 0 of Eq. 4.
         gamma: γ ≥ 0 of Eq. 9; with "autograd" the centres' learning rate.
         rule: how centres move: "paper" (the sign corrected), "autograd" (the loss's full gradient),
             or "printed" (Eq. 8, 9 literally: γ → −γ, of the cluster loss).
-        seed: of network and batches.
 
     Returns:
         loss → its trace, for `at`: `layers` before the first and after each of the T `steps`,
@@ -106,19 +101,12 @@ def train(
         return {}
     problem = toy_problem(imbalance)
     inputs, targets, _ = problem
-    joint = [
-        losses.make_loss(
-            name,
-            targets.bincount(),
-            embedding_dim=2,
-            cluster_weight=strength * paper.RECIPE["lambda"].get(name, 0.0),
-            alpha=alpha,
-            gamma=-gamma if (rule, name) == ("printed", "weighted_cluster") else gamma,
-            center_update="autograd" if rule == "autograd" else "paper",
-            seed=seed,
-        )
-        for name in chosen
-    ]
+    joint, shared = [], {"embedding_dim": 2, "alpha": alpha, "seed": seed}
+    shared["center_update"] = "autograd" if rule == "autograd" else "paper"
+    for name in chosen:
+        own = {"cluster_weight": strength * paper.RECIPE["lambda"].get(name, 0.0)}
+        own["gamma"] = -gamma if (rule, name) == ("printed", "weighted_cluster") else gamma
+        joint.append(losses.make_loss(name, targets.bincount(), **shared, **own))
     layers, batches = _start(len(joint), len(targets), steps, seed)
     optimizer = torch.optim.SGD(layers, LEARNING_RATE, MOMENTUM, nesterov=True)
     centers = [parameter for loss in joint for parameter in loss.center_parameters()]
@@ -138,15 +126,12 @@ def train(
                 loss.update(own, targets[batch])
         seen.append(_copy(layers, joint))
     came = nn.functional.one_hot(targets)[batches].sum(1).cumsum(0)  # (T, C)
-    shared = {"problem": problem, "start": int((came == 0).any(1).sum()) + 1}
-    traces = {}
+    start, traces = int((came == 0).any(1).sum()) + 1, {}
     for place, name in enumerate(chosen):
         path = [moment[-1][place] for moment in seen if moment[-1][place] is not None]
-        own_layers = [[layer[place] for layer in moment[:-1]] for moment in seen]
-        traces[name] = shared | {
-            "layers": own_layers,
-            "path": np.reshape(path, (-1, len(NAMES), 2)),
-        }
+        own = [[layer[place] for layer in moment[:-1]] for moment in seen]
+        traces[name] = {"problem": problem, "start": start, "layers": own}
+        traces[name]["path"] = np.reshape(path, (-1, len(NAMES), 2))
     return traces
 
 

@@ -1,10 +1,11 @@
-"""JupyterLab on the checkout, the notebook that is an application, what is saved of notebooks."""
+"""JupyterLab on the checkout, the notebook that is an application, the notebooks as a site."""
 
 import contextlib
 import importlib.util
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,20 +13,21 @@ import webbrowser
 from pathlib import Path
 from typing import NoReturn
 
+import nbformat
+
 from fer_utils.core import InputError, project_root
 
 CONTENTS = "notebooks/README.md"
 APPLICATION = "notebooks/07_recognise_faces.ipynb"
 SETTINGS = Path(__file__).parent / "jupyter"  # Markdown is shown rendered; no question about news
+COPIED = ("notebooks", "experiments", "results", "figures")  # what notebooks of the site need
 
 
 def lab(options: list[str]) -> NoReturn:
     """Open JupyterLab at the checkout's root, on the table of contents; its token stays on.
 
-    Outputs of notebooks that git tracks are shown, but not saved (`strip_on_save`).
-
-    Args:
-        options: handed on to JupyterLab, such as `["--no-browser", "--port=8889"]`.
+    Outputs of notebooks that git tracks are shown, but not saved (`strip_on_save`). `options` are
+    handed on to JupyterLab.
     """
     root = _enter_checkout(options)
     print("Outputs of the committed notebooks are not saved; those of copies under runs/ are.")
@@ -43,11 +45,7 @@ def lab(options: list[str]) -> NoReturn:
 def app(options: list[str]) -> None:
     """Serve `07_recognise_faces` as an application: no code, this machine only, with a token.
 
-    Args:
-        options: handed on to Voilà.
-
-    Raises:
-        InputError: where Voilà is not installed, or the port that was asked for is in use.
+    `options` are handed on to Voilà.
     """
     if not importlib.util.find_spec("voila"):
         raise InputError(
@@ -70,6 +68,39 @@ def app(options: list[str]) -> None:
         "--Voila.tornado_settings={'disable_check_xsrf': True}",
     ]
     Application.launch_instance([str(root / APPLICATION), *defaults, *options])
+
+
+def build_site(root: Path) -> Path:
+    """The executed notebooks as pages, `.cache/site/*.html`, and the contents as their index.
+
+    They run in a copy of the checkout, on drawn faces and committed results alone.
+    """
+    from nbconvert import HTMLExporter  # here: JupyterLab and the application start sooner
+
+    from fer_utils.studies import execute_notebook
+
+    site, copy = root / ".cache" / "site", root / ".cache" / "site-checkout"
+    for folder in (site, copy):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    for name in COPIED:
+        shutil.copytree(root / name, copy / name)
+    shutil.copy(root / "pyproject.toml", copy)
+    for path in sorted((copy / "notebooks").glob("*.ipynb")):
+        print(f"executing {path.name}", flush=True)
+        try:
+            execute_notebook(path, path, {})
+        except InputError as error:
+            raise InputError(f"{path.name} failed: {error}") from None
+    contents = (copy / CONTENTS).read_text(encoding="utf-8").replace(".ipynb)", ".html)")
+    index = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(contents)])
+    nbformat.write(index, copy / "notebooks" / "index.ipynb")
+    look = {"embed_images": True, "exclude_input_prompt": True, "exclude_output_prompt": True}
+    for path in (copy / "notebooks").glob("*.ipynb"):
+        page, _ = HTMLExporter(**look).from_filename(str(path))
+        (site / f"{path.stem}.html").write_text(page, encoding="utf-8")
+    shutil.rmtree(copy)
+    return site / "index.html"
 
 
 def _enter_checkout(options: list[str]) -> Path:
@@ -105,11 +136,9 @@ def _strip(notebook: dict, before: dict) -> None:
     notebook["metadata"] = before.get("metadata", notebook["metadata"])
     known = {cell.get("id"): cell["metadata"] for cell in before.get("cells", [])}
     for cell in notebook["cells"]:
-        tags = {name: value for name, value in cell["metadata"].items() if name == "tags" and value}
-        kept = {
-            name: value for name, value in known.get(cell.get("id"), {}).items() if name != "tags"
-        }
-        cell["metadata"] = kept | tags
+        tags = cell["metadata"].get("tags")
+        kept = {name: v for name, v in known.get(cell.get("id"), {}).items() if name != "tags"}
+        cell["metadata"] = kept | ({"tags": tags} if tags else {})
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = [], None
 

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from fer_utils import core, report
 from fer_utils.core import EXPRESSIONS, InputError, Run, RunParameters
 from fer_utils.interactive.evaluate import ANY
-from fer_utils.interactive.gradcam import explain
+from fer_utils.interactive.networks import explain
 from fer_utils.interactive.pictures import FacesTable, Picture, list_pictures, recognise_pictures
 
 SHOWN = 24  # pictures that are drawn, of many; the table holds all
@@ -40,9 +40,7 @@ def show(*shown: ipywidgets.Widget) -> None:
 def explore(draw: Callable[..., Figure], /, **controls: ipywidgets.Widget):
     """Controls above the figure that `draw` makes of their values; headless, the figure alone.
 
-    Args:
-        draw: keyword arguments named as `controls` → Figure; what it refuses is said in its place.
-        controls: ipywidgets with a `value`.
+    What `draw` refuses is said in the figure's place.
     """
     picture = Shown()
 
@@ -89,18 +87,14 @@ class LiveTraining(ipywidgets.VBox):
         fit: `training.fit`.
         curves: history (a row an epoch), parameters → Figure, drawn after each epoch.
         result: evaluated run → Figure.
-
-    Attributes:
-        trained: the run that was trained or stopped last.
     """
 
     busy = traitlets.Bool(False)
 
     def __init__(self, fit: Callable[..., Run], curves: Callable, result: Callable | None = None):
         self._fit, self._curves, self._result = fit, curves, result
-        self.trained: Run | None = None
-        self.stop = ipywidgets.Button(description="Stop after this epoch", icon="stop")
-        self.stop.layout.width = "auto"
+        self.trained: Run | None = None  # or stopped: the last
+        self.stop = ipywidgets.Button(icon="stop", layout={"width": "auto"})
         self.stop.on_click(self._ask)
         self.bar = ipywidgets.IntProgress(layout={"width": "12em"})
         self.state, self.picture, self.outcome = Shown(), Shown(), Shown()
@@ -172,14 +166,10 @@ class LiveTraining(ipywidgets.VBox):
 
 
 class RunForm(ipywidgets.VBox):
-    """A run's first choices without editing code, and a button that trains it.
+    """A run's first choices without editing code, and a button that trains it in `live`.
 
-    Args:
-        values: of the notebook's parameters cell; they hold for what the form does not show.
-        live: where it is trained.
-
-    Attributes:
-        params: what is chosen; what cannot be is said, and the last choice kept.
+    The `values` of the notebook's parameters cell hold for what the form does not show. `params`
+    is what is chosen: what cannot be is said, and the last choice kept.
     """
 
     def __init__(self, values: dict, live: LiveTraining):
@@ -218,13 +208,9 @@ class RunForm(ipywidgets.VBox):
 
 
 class ConfusionGrid(ipywidgets.VBox):
-    """A button for each cell of a confusion matrix, and for each row and column.
+    """A button for each cell of a confusion matrix (8, 8), rows true, and each row and column.
 
-    Args:
-        confusion: (8, 8) counts, rows true.
-
-    Attributes:
-        value: the cell that is chosen: true and predicted expression, "any" for all of them.
+    `value` is the cell that is chosen: true and predicted expression, "any" for all of them.
     """
 
     value = traitlets.Tuple((ANY, ANY))
@@ -253,11 +239,8 @@ class ConfusionGrid(ipywidgets.VBox):
 class PictureInput(anywidget.AnyWidget):
     """An area to drop pictures or a folder on, a button to choose files, and one for the webcam.
 
-    ipywidgets' own `FileUpload` takes no drops, knows no webcam, and sends a file as one message,
-    which the server refuses above 10 MB.
-
-    Args:
-        use: called with what came in, a list of (name, content).
+    `use` is called with what came in, a list of (name, content). ipywidgets' own `FileUpload` takes
+    no drops, knows no webcam, and sends a file as one message, refused above 10 MB.
     """
 
     _esm = Path(__file__).with_name("picture_input.js")
@@ -283,27 +266,24 @@ class FaceRecogniser(ipywidgets.VBox):
     """Pictures in, every face with its probabilities as a card; labels by hand; a table to save.
 
     Args:
-        classifier: from `load_classifier`.
         out: folder of the table, a new file each time, and of what is uploaded (`pictures/`).
         root: the checkout, which paths start from; nothing outside of it or of `out` is opened.
-
-    Attributes:
-        pictures: those shown, at most `SHOWN`.
     """
 
     def __init__(self, classifier, out: Path | str, root: Path | None = None):
-        self.classifier, self.pictures = classifier, []
+        self.classifier, self.pictures = classifier, []  # at most `SHOWN`
         self._root, self._out = Path(root or core.project_root()).resolve(), Path(out).resolve()
         self.upload = PictureInput(self.take)
         self.path = ipywidgets.Text(description="or path", style=_WIDE, continuous_update=False)
         self.path.placeholder = "a picture or folder in the checkout"
         self.path.observe(lambda change: self.show(change["new"]), "value")
         self.explain = ipywidgets.Checkbox(description="where it looks", indent=False)
+        self.explain.layout.width = "auto"
         self.explain.observe(lambda _: self._draw(), "value")
-        self.save = ipywidgets.Button(description="Save the table", button_style="primary")
-        self.save.on_click(lambda _: self.write())
+        save = ipywidgets.Button(description="Save the table", button_style="primary")
+        save.on_click(lambda _: self.write())
         self.status, self.results = Shown(), ipywidgets.VBox()
-        controls = _row([self.path, self.explain, self.save])
+        controls = _row([self.path, self.explain, save])
         super().__init__([self.upload, controls, self.status, self.results])
 
     def show(self, paths) -> None:
@@ -336,25 +316,25 @@ class FaceRecogniser(ipywidgets.VBox):
         table = FacesTable(self._out)
         for picture in self.pictures:
             table.write(picture)
-        labels = [label for picture in self.pictures for label in picture.labels.values() if label]
-        self.status.say(f"Saved {table.path} with {len(labels)} label(s) set by hand.")
+        labels = sum(label != "" for each in self.pictures for label in each.labels.values())
+        self.status.say(f"Saved {table.path} with {labels} label(s) set by hand.")
         return table.path
 
     def _draw(self) -> None:
-        self.results.children = [self._show(picture) for picture in self.pictures]
+        self.results.children = [self._card(picture) for picture in self.pictures]
 
-    def _show(self, picture: Picture) -> ipywidgets.Widget:
+    def _card(self, picture: Picture) -> ipywidgets.Widget:
         note = Shown()
         note.say(picture.note)
         if not len(picture.faces):
             return note
         names = picture.numbers
-        titles = [f"{n}: {answer}" for n, answer in zip(names, picture.answers(), strict=True)]
+        titles = map("{}: {}".format, names, picture.answers())
         seen = self.classifier.see(picture.crops)
         maps = explain(self.classifier, picture.crops) if self.explain.value else None
         whole, cards = Shown(layout={"max_width": "46%"}), Shown(layout={"max_width": "52%"})
         whole.show(report.draw(report.plot_boxes, picture.image, picture.faces[:, :4], names=names))
-        cards.show(report.figure_cards(seen, picture.probabilities, titles, maps))
+        cards.show(report.figure_cards(seen, picture.probabilities, [*titles], maps))
         labels = _row(self._label(picture, number) for number in names)
         return ipywidgets.VBox([note, ipywidgets.HBox([whole, cards]), labels])
 

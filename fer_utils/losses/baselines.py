@@ -1,8 +1,7 @@
 r"""Other authors' losses as pure functions; symbols, shapes and errors are those of `paper`.
 
-Against imbalance: focal loss, class-balanced weights, logit adjustment, LDAM. For compact classes
-in different directions: island loss. For telling many people apart: an angular margin. `options`
-are `weights` and `reduction` of `weighted_softmax_loss`.
+Against imbalance: focal loss, class-balanced weights, logit adjustment, LDAM. For compact classes:
+island loss. For telling people apart: an angular margin. `options` are `weights` and `reduction`.
 """
 
 import math
@@ -11,8 +10,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from fer_utils.core import require
 from fer_utils.losses import batch, paper
-from fer_utils.losses.batch import at_least_float32, require
+from fer_utils.losses.batch import at_least_float32
 from fer_utils.losses.paper import weighted_softmax_loss
 
 

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from fer_utils.core import Diverged, InputError, check_choice
+from fer_utils.core import Diverged, check_choice, require
 
 _local = False
 
@@ -83,14 +83,6 @@ def sum_over_processes(values: Tensor) -> Tensor:
         values = values.detach().clone()
         dist.all_reduce(values)
     return values
-
-
-def require(right: bool, expected: str, found) -> None:
-    """Raise `InputError` with what was expected and found, unless `right`."""
-    if not right:
-        if isinstance(found, Tensor):
-            found = f"{tuple(found.shape)} of {found.dtype}"
-        raise InputError(f"expected {expected}; found {found}")
 
 
 def check(name: str, rows: Tensor, targets: Tensor, num_classes: int, soft=True) -> None:

@@ -1,4 +1,4 @@
-"""The five joint losses of the paper's Tables 5 and 6, and the baselines, by name."""
+"""The joint loss of Tables 5 and 6 (Eq. 3, 5): a softmax term and, maybe, λ · one with centres."""
 
 from functools import partial
 
@@ -21,7 +21,7 @@ LOSS_OPTIONS = {
 
 
 class JointLoss(nn.Module):
-    """Softmax term + λ · term with centres (Eq. 3, 5); `make_loss` makes it."""
+    """Softmax term + λ · term with centres (Eq. 3, 5)."""
 
     def __init__(self, softmax: nn.Module, cluster: nn.Module | None, cluster_weight: float):
         super().__init__()
@@ -79,8 +79,6 @@ def make_loss(
         counts: training images per class, (C,).
         cluster_weight: λ of the term with centres; None: its authors' (`LAMBDAS`).
         reduction: of both terms, see `batch`; "balanced" divides both by m · W̄ (`mean_weight`).
-        weight_power: p of `class_weights` where the loss has W, in both terms and the update.
-        center_distance: of center loss, "sum" over the dimensions or "mean" (`per_dimension`).
         seed: of centres that start "normal".
         **loss_options: constants of a baseline, by the names in `LOSS_OPTIONS`.
     """
@@ -91,7 +89,7 @@ def make_loss(
         core.check_choice(f"option of loss {name!r}:", option, LOSS_OPTIONS.get(name, ()))
     if cluster_weight is None:
         cluster_weight = core.LAMBDAS.get(name, 0.0)
-    batch.require(0 <= cluster_weight < float("inf"), "cluster_weight (λ) ≥ 0", cluster_weight)
+    core.require(0 <= cluster_weight < float("inf"), "cluster_weight (λ) ≥ 0", cluster_weight)
     weights = paper.class_weights(counts, weight_power if "weighted" in name else 0)  # or W = 1
     if name == "class_balanced":
         weights = baselines.effective_number_weights(counts, **loss_options)

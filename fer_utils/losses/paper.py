@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fer_utils.core import check_choice
+from fer_utils.core import check_choice, require
 from fer_utils.losses import batch
-from fer_utils.losses.batch import at_least_float32, require
+from fer_utils.losses.batch import at_least_float32
 
 
 def weighted_softmax_loss(
@@ -178,8 +178,8 @@ class WeightedSoftmaxLoss(nn.Module):
 class LossWithCenters(nn.Module):
     """Centres, where they start and how they move; a subclass sets its `loss` and `rule`.
 
-    README.md beside this file says what `center_init` and `center_update` mean for the training.
-    γ is the learning rate of `update`. `normalize`: term and centres see L2-normalised features.
+    README.md beside this file explains `center_init`, `center_update` and `normalize`. γ is the
+    learning rate of `update`.
     """
 
     def __init__(

@@ -1,53 +1,73 @@
-"""How sure is a number? Intervals of 95 %, and the draws of the bootstrap."""
-
-from statistics import NormalDist
+"""How sure is a number, or a difference of two? Intervals of 95 %, the bootstrap, paired tests."""
 
 import numpy as np
+import pandas as pd
 from scipy.special import stdtr, stdtrit
 
-from fer_utils.core import InputError
+from fer_utils.core import check_choice, require
+from fer_utils.metrics.scores import MAIN, METRICS, check_scores, weighted_scores
 
-Z = NormalDist().inv_cdf(0.975)
+OF_PROBABILITIES = {"auc", "auc_pr", "ece", "brier"}  # the others need the predicted class alone
+LEVEL = 0.05
 BLOCK = 2**22  # weights in memory at once
 
 
-def wilson_interval(successes, n):
-    """Wilson's interval of a share, for instance of a recall; NaN where n = 0.
+def bootstrap(targets, probabilities, metrics=MAIN, balanced=False, **draws) -> pd.DataFrame:
+    """Metrics with 95 % percentile intervals of a bootstrap over images, stratified by class.
+
+    The interval is that of other images, not of other seeds. Of a class of few images it is too
+    narrow: where none of 16 is right, none is in any sample (see `wilson_interval`).
 
     Args:
-        successes: number or array, 0 ≤ successes ≤ n; need not be whole (a mean over seeds).
-        n: number or array of trials.
-
-    >>> np.round(wilson_interval(2428, 4000), 4).tolist()  # the paper's model 10
-    [0.5918, 0.622]
+        targets: (N,) true labels 0–7.
+        probabilities: (N, 8), or (S, N, 8) of S seeds: in every sample a metric is their mean.
+        metrics: of `METRICS`; AUC and AUC-PR take most of the time.
+        balanced: as `evaluate`, in every sample.
+        draws: `groups`, `resamples` and `seed` of `draw_weights`.
     """
-    successes, n = np.broadcast_arrays(np.asarray(successes, float), np.asarray(n, float))
-    wrong = ~((successes >= 0) & (successes <= n))
-    if wrong.any():
-        raise InputError(f"expected 0 ≤ successes ≤ n, found {wrong.sum()} of {wrong.size} outside")
-    trials = np.where(n > 0, n, np.nan)
-    share, scale = successes / trials, 1 + Z**2 / trials
-    center = (share + Z**2 / (2 * trials)) / scale
-    half = Z / scale * np.sqrt(share * (1 - share) / trials + Z**2 / (4 * trials**2))
-    # A share of 0 or 1 is its own bound, exactly.
-    low, high = np.where(share == 0, 0, center - half), np.where(share == 1, 1, center + half)
-    return (float(low), float(high)) if low.ndim == 0 else (low, high)
+    rows = {}
+    for name, values in _resampled(targets, probabilities, metrics, balanced, **draws).items():
+        mean = values.mean(axis=0)
+        rows[name] = {"value": mean[0]} | describe_sample(mean[1:])
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
+    return table[["value", "low", "high"]]
 
 
-def seed_interval(values) -> dict:
-    """What values of (S,) seeds, mostly differences, say of other seeds: Student's t.
+def compare_paired(targets, a, b, metrics=MAIN, balanced=False, **draws) -> pd.DataFrame:
+    """Metrics of two methods on the same images, and the difference with its bootstrap interval.
+
+    `a` and `b` are probabilities (N, 8), or (S, N, 8) of S seeds each; all else as of `bootstrap`.
 
     Returns:
-        dict: `low`, `high` and `p_value` (of a mean of 0); NaN with one seed or where a value is.
+        DataFrame indexed by metric: `a`, `b`, `difference` (b − a), its 95 % interval `low`,
+        `high` (of other images), a two-sided `p_value` (at least 2 / (resamples + 1)), and
+        `by_seed`, the (S,) differences, for `seed_interval`.
     """
-    values = np.asarray(values, dtype=float)
-    if values.ndim != 1 or len(values) == 0:
-        raise InputError(f"expected values of one or more seeds, found shape {values.shape}")
-    mean, others = float(values.mean()), len(values) - 1
-    error = float(values.std(ddof=1)) / np.sqrt(others + 1) if others else np.nan
-    half = float(stdtrit(max(others, 1), 0.975) * error)
-    p_value = 2 * float(stdtr(others, -abs(mean) / error)) if error else float(mean == 0)
-    return {"low": mean - half, "high": mean + half, "p_value": p_value}
+    sides = [np.reshape(check_scores(targets, x, True)[1], (-1, len(targets), 8)) for x in (a, b)]
+    seeds = len(sides[0])
+    require(seeds == len(sides[1]), "as many seeds of both", f"{seeds} and {len(sides[1])}")
+    found, rows = _resampled(targets, np.concatenate(sides), metrics, balanced, **draws), {}
+    for name, values in found.items():
+        a, b = values[:seeds], values[seeds:]  # (S, 1 + resamples)
+        apart = (b - a).mean(axis=0)
+        row = {"a": a[:, 0].mean(), "b": b[:, 0].mean(), "difference": apart[0]}
+        rows[name] = row | describe_sample(apart[1:]) | {"by_seed": (b - a)[:, 0]}
+    return pd.DataFrame(list(rows.values()), pd.Index(rows, name="metric"))
+
+
+def _resampled(targets, runs, metrics, balanced=False, **draws) -> dict:
+    """Metrics of runs (S, N, 8), (S, 1 + resamples) each: as they are, then in each resample."""
+    for name in metrics:
+        check_choice("metric", name, METRICS)
+    targets, runs = check_scores(targets, runs, seeds=True)
+    runs = runs.reshape(-1, *runs.shape[-2:])
+    kinds = np.arange(len(targets))
+    if OF_PROBABILITIES.isdisjoint(metrics):
+        kinds = find_kinds([targets, *runs.argmax(axis=2)])
+    kept, blocks = draw_weights(targets, kinds, **draws)
+    targets, runs = targets[kept], runs[:, kept]
+    found = [[weighted_scores(targets, run, w, metrics, balanced) for run in runs] for w in blocks]
+    return {name: np.hstack([[run[name] for run in block] for block in found]) for name in metrics}
 
 
 def describe_sample(sample) -> dict:
@@ -59,6 +79,63 @@ def describe_sample(sample) -> dict:
     beyond = min(np.sum(sample <= 0), np.sum(sample >= 0))
     p_value = np.nan if np.isnan(low) else min(1.0, 2 * float(beyond + 1) / (len(sample) + 1))
     return {"low": low, "high": high, "p_value": p_value}
+
+
+def seed_interval(values) -> dict:
+    """`low`, `high` and `p_value` (of a mean of 0) of values of (S,) seeds, by Student's t.
+
+    They say what other seeds do, mostly of differences; NaN with one seed or where a value is.
+    """
+    values = np.asarray(values, dtype=float)
+    require(values.ndim == 1 and len(values), "values of seeds", f"shape {values.shape}")
+    mean, others = float(values.mean()), len(values) - 1
+    error = float(values.std(ddof=1)) / np.sqrt(others + 1) if others else np.nan
+    half = float(stdtrit(max(others, 1), 0.975) * error)
+    p_value = 2 * float(stdtr(others, -abs(mean) / error)) if error else float(mean == 0)
+    return {"low": mean - half, "high": mean + half, "p_value": p_value}
+
+
+def holm(p_values) -> np.ndarray:
+    """P-values (M,) adjusted for their number by Holm's step-down rule; NaN is not counted.
+
+    >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    p_values = np.asarray(p_values, dtype=float)
+    good = p_values.ndim == 1 and not ((p_values < 0) | (p_values > 1)).any()
+    require(good, "a list of p-values 0–1", p_values.tolist())
+    order = np.argsort(p_values, kind="stable")[: np.sum(~np.isnan(p_values))]  # NaN come last
+    adjusted = np.full(len(p_values), np.nan)
+    stepped = p_values[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1)
+    return adjusted
+
+
+def verdict(found) -> str:
+    """Is b "higher" than a, "lower", or is the difference "not significant"?
+
+    `found` holds `low`, `high` (interval of b − a) and `p_holm`, or else `p_value`; with
+    `seeds_low`, `seeds_high` (over seeds) these must be on the same side of 0 too.
+    """
+    seeds = [found.get(name, np.nan) for name in ("seeds_low", "seeds_high")]
+    ends = [found["low"], found["high"], *(end for end in seeds if not np.isnan(end))]
+    sure = found.get("p_holm", found["p_value"]) < LEVEL
+    state = "higher" if min(ends) > 0 else "lower" if max(ends) < 0 else ""
+    return state if sure and state else "not significant"
+
+
+def describe_verdict(found, a="a", b="b", metric="macro_recall") -> str:
+    """The verdict in words; `found` also has `difference`, as a row of `compare_paired`.
+
+    >>> row = {"difference": 0.014, "low": -0.004, "high": 0.036, "p_value": 0.11}
+    >>> describe_verdict(row, "softmax", "weighted").partition("(")[0]
+    'Macro recall of weighted against softmax: not significant '
+    """
+    check_choice("metric", metric, METRICS)
+    shift, low, high = (f"{100 * found[name]:+.1f}" for name in ("difference", "low", "high"))
+    p = f"p = {found.get('p_holm', found['p_value']):.3f}".replace("= 0.000", "< 0.001")
+    numbers = f"{shift} points, 95 % interval {low} to {high}, {p}".replace("-", "−")
+    return f"{METRICS[metric]} of {b} against {a}: {verdict(found)} ({numbers})."
 
 
 def find_kinds(columns) -> np.ndarray:
@@ -76,7 +153,6 @@ def draw_weights(targets, kinds, groups=None, resamples=2000, seed=0):
     one kind are interchangeable: one of them carries the weight of all, which saves most work.
 
     Args:
-        targets: (N,) labels 0–7.
         kinds: (N,) integers; images of a kind have one label and count alike in what is measured.
         groups: (N,) integers; images of a group (duplicates, say) are drawn together, those of a
             negative one alone. None: all alone.
@@ -87,9 +163,9 @@ def draw_weights(targets, kinds, groups=None, resamples=2000, seed=0):
     """
     images = np.arange(len(targets))
     groups = images if groups is None else np.asarray(groups)
-    if resamples < 1 or groups.shape != images.shape:
-        found = f"{resamples} resamples, groups of shape {groups.shape}"
-        raise InputError(f"expected ≥ 1 resample and groups of {len(images)} images, found {found}")
+    found = f"{resamples} resamples, groups of shape {groups.shape}"
+    good = resamples >= 1 and groups.shape == images.shape
+    require(good, f"≥ 1 resample and groups of {len(images)} images", found)
     groups = np.where(groups < 0, -1 - images, groups)
     _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     classes = np.zeros(len(sizes), int)  # of each group, a bit each

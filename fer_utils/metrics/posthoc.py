@@ -1,13 +1,14 @@
 """What costs no training: logit adjustment, temperature, and curves of accuracy and macro recall.
 
-All from stored log-probabilities (N, 8), or (S, N, 8) of seeds. Logits do as well.
+All from stored log-probabilities (N, 8), or (S, N, 8) of seeds, where −inf stands for probability
+0 (float16 ends at −65504). Logits do as well.
 """
 
 import numpy as np
 import pandas as pd
 from scipy.special import log_softmax
 
-from fer_utils.core import NUM_CLASSES, InputError
+from fer_utils.core import NUM_CLASSES, InputError, require
 from fer_utils.metrics.intervals import describe_sample, draw_weights, find_kinds
 from fer_utils.metrics.scores import check_labels
 
@@ -25,19 +26,15 @@ class Fitted(float):
 def logit_adjust(log_probabilities, counts, tau: float) -> np.ndarray:
     """Post-hoc logit adjustment (Menon et al. 2021): log p − τ log π, renormalised.
 
-    Args:
-        log_probabilities: (N, 8) or (S, N, 8).
-        counts: training images (8,), or (N, 8) where images come from several folds; π are their
-            shares. A class without any is not lifted.
-        tau: 0 changes nothing, 1 takes the prior out.
+    π are the shares of `counts`, training images (8,), or (N, 8) where images come from several
+    folds; a class without any is not lifted. τ = 0 changes nothing, 1 takes the prior out.
     """
     return log_softmax(_adjusted(log_probabilities, counts, tau), axis=-1)
 
 
 def apply_temperature(log_probabilities, temperature: float) -> np.ndarray:
     """log p / T, renormalised: predictions stay; above 1 they are less sure."""
-    if not temperature > 0:
-        raise InputError(f"expected a temperature above 0, found {temperature}")
+    require(temperature > 0, "a temperature above 0", temperature)
     return log_softmax(_checked(log_probabilities) / temperature, axis=-1)
 
 
@@ -48,10 +45,14 @@ def probabilities(log_probabilities) -> np.ndarray:
 
 
 def fit_temperature(log_probabilities, labels) -> Fitted:
-    """The temperature 0.05–20 of lowest negative log-likelihood, for validation images (N, 8)."""
+    """The temperature 0.05–20 of lowest negative log-likelihood, for validation images (N, 8).
+
+    Probability 0 counts as the least of float16: it may be the true class's, whatever the
+    temperature.
+    """
     from scipy.optimize import minimize_scalar  # here: slow to load, and few need it
 
-    log_probabilities = _checked(log_probabilities)
+    log_probabilities = np.maximum(_checked(log_probabilities), np.finfo(np.float16).min)
     labels = check_labels(labels, "labels", len(log_probabilities))
 
     def loss(log_temperature: float) -> float:
@@ -77,8 +78,8 @@ def operating_curve(log_probabilities, labels, counts, taus=TAUS) -> pd.DataFram
 def choose_tau(log_probabilities, labels, counts, taus=TAUS, within=EQUAL) -> Fitted:
     """The τ of highest macro recall on validation images; of equals the smallest.
 
-    Only τ that are at most `within` (a fraction) less accurate than the first: so thousands of
-    images decide, not a few rare ones, and it is free in accuracy too.
+    It may be at most `within` (a fraction) less accurate than the first: so thousands of images
+    decide, not a few rare ones.
     """
     curve = operating_curve(log_probabilities, labels, counts, taus)
     kept = curve["accuracy"] >= curve["accuracy"].iloc[0] - within
@@ -88,26 +89,14 @@ def choose_tau(log_probabilities, labels, counts, taus=TAUS, within=EQUAL) -> Fi
     return tau
 
 
-def curve_at_accuracy(curve: pd.DataFrame, accuracy: float) -> float:
-    """Macro recall of an `operating_curve` at the last τ that is still so accurate.
-
-    It is linear between its points. Near its peak accuracy is flat, and the first τ that falls
-    below would be left to chance. An accuracy out of reach is read at the nearest end.
-    """
-    columns = (curve[[name]].to_numpy() for name in ("accuracy", "macro_recall"))
-    return float(_read(*columns, np.array([accuracy]))[0][0])
-
-
 def compare_at_equal_accuracy(labels, free, counts, other, taus=TAUS, **draws) -> dict:
     """Macro recall of a method less that of the free line, softmax and τ, at equal accuracy.
 
     In every sample of images the line is scored anew and read at the method's accuracy there, see
-    `curve_at_accuracy`: the interval also holds the doubt of where accuracies are equal.
+    `read_curve`: the interval also holds the doubt of where accuracies are equal.
 
-    Args:
-        free, counts, taus: of the line, as `operating_curve`.
-        other: (log-)probabilities of the method.
-        labels, draws: as `bootstrap`.
+    `free`, `counts` and `taus` are the line's, as of `operating_curve`, `other` (log-)probabilities
+    of the method, `labels` and `draws` as of `bootstrap`.
 
     Returns:
         dict: `accuracy` and `macro_recall` of the method; `tau`, `free_accuracy` and `free` (macro
@@ -122,7 +111,7 @@ def compare_at_equal_accuracy(labels, free, counts, other, taus=TAUS, **draws) -
     parts = []
     for weights in blocks:
         (accuracy,), (recall,) = _score(labels, own, weights)
-        parts.append([accuracy, recall, *_read(*_score(labels, line, weights), accuracy)])
+        parts.append([accuracy, recall, *read_curve(*_score(labels, line, weights), accuracy)])
     parts = np.concatenate(parts, axis=1)
     names = ("accuracy", "macro_recall", "free", "tau", "free_accuracy")
     found = dict(zip(names, parts[:, 0].tolist(), strict=True))
@@ -132,8 +121,24 @@ def compare_at_equal_accuracy(labels, free, counts, other, taus=TAUS, **draws) -
     return found | {"difference": float(apart[0])} | describe_sample(apart[1:])
 
 
+def read_curve(accuracy, recall, wanted) -> list[np.ndarray]:
+    """Recall, place and accuracy (R,) of curves (T, R) at the last place as accurate as `wanted`.
+
+    They are linear between their points. Near its peak accuracy is flat, and the first τ that falls
+    below would be left to chance. An accuracy out of reach is read at the nearest end.
+    """
+    places = np.broadcast_to(np.arange(len(accuracy))[:, None], accuracy.shape)
+    wanted = np.minimum(wanted, accuracy.max(axis=0))
+    right = accuracy >= wanted - 1e-9  # the same hits, summed in another order
+    last = np.where(right, places, 0).max(axis=0)
+    ends = np.stack([last, np.minimum(last + 1, len(accuracy) - 1)])
+    start, end = np.take_along_axis(accuracy, ends, axis=0)
+    step = (start - wanted) / np.where(start > end, start - end, 1)
+    found = (np.take_along_axis(curve, ends, axis=0) for curve in (recall, places, accuracy))
+    return [start + step * (end - start) for start, end in found]
+
+
 def _predict(log_probabilities, counts, taus) -> np.ndarray:
-    """Predicted labels (T, S, N) under each τ."""
     guesses = [_adjusted(log_probabilities, counts, tau).argmax(axis=-1) for tau in taus]
     return np.array(guesses, np.int8).reshape(len(taus), -1, guesses[0].shape[-1])
 
@@ -149,19 +154,6 @@ def _score(labels, guesses, weights) -> tuple[np.ndarray, np.ndarray]:
     return hits / weights.sum(axis=0), np.mean(recalls, axis=0)
 
 
-def _read(accuracy, recall, wanted) -> list[np.ndarray]:
-    """Recall (R,) of curves (T, R) at the last place as accurate as `wanted`; place; accuracy."""
-    places = np.broadcast_to(np.arange(len(accuracy))[:, None], accuracy.shape)
-    wanted = np.minimum(wanted, accuracy.max(axis=0))
-    right = accuracy >= wanted - 1e-9  # the same hits, summed in another order
-    last = np.where(right, places, 0).max(axis=0)
-    ends = np.stack([last, np.minimum(last + 1, len(accuracy) - 1)])
-    start, end = np.take_along_axis(accuracy, ends, axis=0)
-    step = (start - wanted) / np.where(start > end, start - end, 1)
-    found = (np.take_along_axis(curve, ends, axis=0) for curve in (recall, places, accuracy))
-    return [start + step * (end - start) for start, end in found]
-
-
 def _adjusted(log_probabilities, counts, tau) -> np.ndarray:
     counts = np.asarray(counts, dtype=float)
     if counts.shape[-1:] != (NUM_CLASSES,) or not (counts >= 0).all():
@@ -172,8 +164,8 @@ def _adjusted(log_probabilities, counts, tau) -> np.ndarray:
 
 def _checked(log_probabilities) -> np.ndarray:
     values = np.asarray(log_probabilities, dtype=float)
-    if values.ndim not in (2, 3) or values.shape[-1] != NUM_CLASSES:
-        raise InputError(f"expected log-probabilities (N, 8) or (S, N, 8), found {values.shape}")
-    if not np.isfinite(values).all():
-        raise InputError(f"expected finite log-probabilities, found {np.sum(~np.isfinite(values))}")
+    fits = values.ndim in (2, 3) and values.shape[-1] == NUM_CLASSES
+    require(fits, "log-probabilities (N, 8) or (S, N, 8)", values.shape)
+    wrong = ~np.isfinite(values.max(axis=-1))  # NaN or inf somewhere, or −inf throughout
+    require(not wrong.any(), "log-probabilities", f"{wrong.sum()} rows of none")
     return values

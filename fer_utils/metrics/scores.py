@@ -2,22 +2,22 @@
 
 The paper calls its metrics "binary-class", yet its twenty kappas equal (accuracy − 1/8) / (7/8), as
 multi-class kappa does on a balanced test. So kappa and alpha are multi-class here; F1, AUC and
-AUC-PR are means over the classes, each against the rest. All are computed once, for many weightings
-of the images at a time (`weighted_scores`); the tests check them against scikit-learn's.
+AUC-PR are means over the classes, each against the rest.
 """
+
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
-from fer_utils.core import EXPRESSIONS, NUM_CLASSES, InputError, check_choice, paper
-from fer_utils.metrics.intervals import describe_sample, draw_weights, find_kinds, wilson_interval
+from fer_utils.core import EXPRESSIONS, NUM_CLASSES, InputError, check_choice, paper, require
 
 MAIN = (*paper.METRICS, "macro_recall")
 OTHERS = {"macro_recall": "Macro recall", "ece": "Calibration error", "brier": "Brier score"}
 RECALLS = {f"recall_{name}": f"Recall of {name}" for name in EXPRESSIONS}
 METRICS = paper.METRICS | OTHERS | RECALLS
-OF_PROBABILITIES = {"auc", "auc_pr", "ece", "brier"}  # the others need the predicted class alone
+Z = NormalDist().inv_cdf(0.975)
 BINS = 15  # of confidence
 
 
@@ -27,22 +27,18 @@ def evaluate(targets, probabilities, absent="exclude", balanced=False) -> dict[s
     Args:
         targets: (N,) true labels, integers 0–7.
         probabilities: (N, 8), rows summing to 1; the first of a tie is the prediction.
-        absent: what a class without true images means. "exclude": means run over the other classes,
-            but to answer with it is an error; "restrict": nobody may, see `restrict_answers`;
-            "raise" refuses.
-        balanced: weight the images to equal shares of the classes, as on the paper's test of 500 a
-            class; accuracy then is macro recall.
+        absent: of a class without true images. "exclude": means run over the others, but to answer
+            with it is an error; "restrict": nobody may, see `restrict_answers`; "raise" refuses.
+        balanced: weight the images to equal shares of the classes; accuracy then is macro recall.
 
-    Returns:
-        dict. `auc_pr` is average precision, which does not interpolate (Davis & Goadrich 2006).
-        NaN: AUC with a single true class; kappa, alpha where nothing else is predicted either.
+    `auc_pr` is average precision, which does not interpolate (Davis & Goadrich 2006). NaN: AUC with
+    a single true class; kappa, alpha where nothing else is predicted either.
     """
     check_choice("absent", absent, ("exclude", "restrict", "raise"))
     targets, probabilities = check_scores(targets, probabilities)
     missing = np.delete(EXPRESSIONS, np.unique(targets))
-    if absent == "raise" and len(missing):
-        names = ", ".join(missing)
-        raise InputError(f"expected images of all classes, found none of {names}; exclude them")
+    complete = absent != "raise" or not len(missing)
+    require(complete, "images of all classes", f"none of {', '.join(missing)}; exclude them")
     if absent == "restrict":
         probabilities = restrict_answers(targets, probabilities)
     scores = weighted_scores(targets, probabilities, np.ones((len(targets), 1)), MAIN, balanced)
@@ -71,10 +67,9 @@ def recall_per_class(confusion) -> np.ndarray:
 def per_class(targets, probabilities) -> pd.DataFrame:
     """Every class against the rest.
 
-    Returns:
-        DataFrame indexed by expression: `support` (true images), `predicted` (images taken for it),
-        `precision`, `recall` with its 95 % Wilson interval `low`, `high`, `f1`, `auc`, `auc_pr`;
-        NaN where undefined, as all of a class without images.
+    By expression: `support` (true images), `predicted` (images taken for it), `precision`, `recall`
+    with its 95 % Wilson interval `low`, `high`, `f1`, `auc`, `auc_pr`; NaN where undefined, as all
+    of a class without images.
     """
     targets, probabilities = check_scores(targets, probabilities)
     confusion = confusion_matrix(targets, probabilities.argmax(axis=1))
@@ -92,9 +87,8 @@ def per_class(targets, probabilities) -> pd.DataFrame:
 def reliability(targets, probabilities, bins=BINS) -> pd.DataFrame:
     """How often the most probable class is right, by how probable it was (Guo et al. 2017).
 
-    Returns:
-        DataFrame, a row a bin of equal width: `left`, `right` (edges; the right one belongs to it),
-        mean `confidence`, `accuracy` with its 95 % Wilson interval `low`, `high`, and `count`.
+    A row a bin of equal width: `left`, `right` (edges; the right one belongs to it), mean
+    `confidence`, `accuracy` with its 95 % Wilson interval `low`, `high`, and `count`.
     """
     targets, probabilities = check_scores(targets, probabilities)
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
@@ -112,49 +106,24 @@ def calibration_error(table: pd.DataFrame) -> float:
     return float((gaps * table["count"]).sum() / table["count"].sum())
 
 
-def bootstrap(targets, probabilities, metrics=MAIN, balanced=False, **draws) -> pd.DataFrame:
-    """Metrics with 95 % percentile intervals of a bootstrap over images, stratified by class.
+def wilson_interval(successes, n):
+    """Wilson's interval of a share, for instance of a recall, of n trials; NaN where n = 0.
 
-    The interval is that of other images, not of other seeds. Of a class of few images it is too
-    narrow: where none of 16 is right, none is in any sample (see `wilson_interval`).
+    Numbers or arrays, 0 ≤ successes ≤ n; `successes` need not be whole (a mean over seeds).
 
-    Args:
-        targets: (N,) true labels 0–7.
-        probabilities: (N, 8), or (S, N, 8) of S seeds: a metric is the mean of the seeds', in every
-            sample of images.
-        metrics: of `METRICS`; AUC and AUC-PR take most of the time.
-        balanced: as `evaluate`, in every sample.
-        draws: `groups` (N,), integers: images of a group are drawn together, of a negative one
-            alone; `resamples`, 2000; `seed`, 0.
-
-    Returns:
-        DataFrame indexed by metric: `value`, `low`, `high`; NaN where undefined.
+    >>> np.round(wilson_interval(2428, 4000), 4).tolist()  # the paper's model 10
+    [0.5918, 0.622]
     """
-    rows = {}
-    scores = resampled_scores(targets, probabilities, metrics, balanced, **draws)
-    for name, values in scores.items():
-        mean = values.mean(axis=0)
-        rows[name] = {"value": mean[0]} | describe_sample(mean[1:])
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
-    return table[["value", "low", "high"]]
-
-
-def resampled_scores(targets, runs, metrics, balanced=False, **draws) -> dict:
-    """Metrics of runs (S, N, 8), (S, 1 + resamples) each: as they are, then in each resample."""
-    for name in metrics:
-        check_choice("metric", name, METRICS)
-    targets, runs = check_scores(targets, runs, seeds=True)
-    runs = runs.reshape(-1, len(targets), NUM_CLASSES)
-    kinds = np.arange(len(targets))
-    if OF_PROBABILITIES.isdisjoint(metrics):
-        kinds = find_kinds([targets, *runs.argmax(axis=2)])
-    kept, blocks = draw_weights(targets, kinds, **draws)
-    targets, runs = targets[kept], runs[:, kept]
-    found = [[weighted_scores(targets, run, w, metrics, balanced) for run in runs] for w in blocks]
-    return {
-        name: np.concatenate([[run[name] for run in block] for block in found], axis=1)
-        for name in metrics
-    }
+    successes, n = np.broadcast_arrays(np.asarray(successes, float), np.asarray(n, float))
+    wrong = ~((successes >= 0) & (successes <= n))
+    require(not wrong.any(), "0 ≤ successes ≤ n", f"{wrong.sum()} of {wrong.size} outside")
+    trials = np.where(n > 0, n, np.nan)
+    share, scale = successes / trials, 1 + Z**2 / trials
+    center = (share + Z**2 / (2 * trials)) / scale
+    half = Z / scale * np.sqrt(share * (1 - share) / trials + Z**2 / (4 * trials**2))
+    # A share of 0 or 1 is its own bound, exactly.
+    low, high = np.where(share == 0, 0, center - half), np.where(share == 1, 1, center + half)
+    return (float(low), float(high)) if low.ndim == 0 else (low, high)
 
 
 def weighted_scores(targets, probabilities, weights, metrics, balanced=False) -> dict:
@@ -162,7 +131,9 @@ def weighted_scores(targets, probabilities, weights, metrics, balanced=False) ->
 
     Every class that occurs must keep some weight.
     """
-    weights = _balance(targets, weights) if balanced else weights
+    if balanced:  # equal shares of the classes; the sum stays
+        sums = np.eye(NUM_CLASSES)[targets].T @ weights  # (8, R)
+        weights = weights * _ratio(weights.sum(axis=0) / len(np.unique(targets)), sums)[targets]
     guesses, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     cells = np.eye(NUM_CLASSES**2)[targets * NUM_CLASSES + guesses].T @ weights
     cells = cells.reshape(NUM_CLASSES, NUM_CLASSES, -1)  # (true, predicted, R)
@@ -195,8 +166,8 @@ def check_scores(targets, probabilities, seeds=False) -> tuple[np.ndarray, np.nd
     """Labels (N,) and probabilities (N, 8), with `seeds` also (S, N, 8), as int64 and float64."""
     targets, probabilities = check_labels(targets), np.asarray(probabilities, dtype=float)
     expected, axes = (len(targets), NUM_CLASSES), (2, 3) if seeds else (2,)
-    if probabilities.shape[-2:] != expected or probabilities.ndim not in axes:
-        raise InputError(f"expected probabilities of {expected}, found {probabilities.shape}")
+    fits = probabilities.shape[-2:] == expected and probabilities.ndim in axes
+    require(fits, f"probabilities of {expected}", probabilities.shape)
     sums = probabilities.sum(axis=-1)
     wrong = ~((np.abs(sums - 1) <= 1e-3) & (probabilities >= 0).all(axis=-1))
     if wrong.any():
@@ -208,21 +179,14 @@ def check_scores(targets, probabilities, seeds=False) -> tuple[np.ndarray, np.nd
 def check_labels(labels, what="targets", images=None) -> np.ndarray:
     """Labels 0–7 as int64 (N,); `images`, the N that is expected."""
     labels = np.asarray(labels)
-    if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) == 0:
-        found = f"{labels.dtype} of shape {labels.shape}"
-        raise InputError(f"expected integer {what} of shape (N,), N ≥ 1, found {found}")
-    if images is not None and len(labels) != images:
-        raise InputError(f"expected {images} {what}, found {len(labels)}")
+    fits = labels.ndim == 1 and labels.dtype.kind in "iu" and len(labels)
+    found = f"{labels.dtype} of shape {labels.shape}"
+    require(fits, f"integer {what} of shape (N,), N ≥ 1", found)
+    require(images in (None, len(labels)), f"{images} {what}", len(labels))
     outside = labels[(labels < 0) | (labels >= NUM_CLASSES)]
     if len(outside):
         raise InputError(f"expected {what} 0–7, found {len(outside)} outside, {outside[0]} first")
     return labels.astype(np.int64)
-
-
-def _balance(targets, weights) -> np.ndarray:
-    """Weights (N, R) scaled to equal shares of the classes; their sum stays."""
-    sums = np.eye(NUM_CLASSES)[targets].T @ weights  # (8, R)
-    return weights * _ratio(weights.sum(axis=0) / len(np.unique(targets)), sums)[targets]
 
 
 def _areas(targets, probabilities, weights) -> np.ndarray:
@@ -246,7 +210,6 @@ def _areas(targets, probabilities, weights) -> np.ndarray:
 
 
 def _bin(confidence, bins) -> np.ndarray:
-    """Number of each confidence's bin, (i / bins, (i + 1) / bins]."""
     return np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
 
 

@@ -2,31 +2,25 @@
 
 import numpy as np
 
-from fer_utils.core import InputError
+from fer_utils.core import require
 
 PAIRS = 6000  # as in LFW's protocol, half of one person and half of two
-FALSE_ACCEPT_RATES = (0.01, 0.001)
 
 
 def make_pairs(subjects, pairs=PAIRS, seed=0) -> tuple[np.ndarray, np.ndarray]:
-    """Draw as many pairs of one person as of two, no pair twice.
+    """Draw as many pairs of one person as of two, no pair twice, `pairs` at most.
 
     People count alike, as in LFW's protocol: everybody gives one pair before anybody gives a
     second; for a pair of two, people are drawn first, then an image of each.
 
-    Args:
-        subjects: (N,) whose image each is.
-        pairs: how many, at most.
-
-    Returns:
-        (P, 2) positions in `subjects`, the smaller first; (P,) bool, True for one person, first.
+    Returns positions (P, 2) in `subjects` (N,), the smaller first; and (P,) bool, True for one
+    person, which come first.
     """
     _, numbers, sizes = np.unique(np.asarray(subjects), return_inverse=True, return_counts=True)
-    if pairs < 2 or np.sum(sizes > 1) < 2:
-        raise InputError(
-            "expected at least 2 pairs and 2 people with several images to verify, found "
-            f"{pairs} pairs, {np.sum(sizes > 1)} such people of {len(sizes)}; hold out more people"
-        )
+    several = np.sum(sizes > 1)
+    found = f"{pairs} pairs, {several} such people of {len(sizes)}; hold out more people"
+    expected = "at least 2 pairs and 2 people with several images to verify"
+    require(pairs > 1 and several > 1, expected, found)
     members = np.split(np.argsort(numbers, kind="stable"), np.cumsum(sizes)[:-1])
     random = np.random.default_rng(seed)
     same = _of_one_person(members, pairs // 2, random)
@@ -52,18 +46,17 @@ def pixel_embeddings(images) -> np.ndarray:
 
 
 def roc_curve(similarities, same) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rates at which pairs are taken for one person, at every threshold that tells two apart.
+    """False and true accept rates, at every threshold that tells two pairs apart, and these.
 
-    Returns:
-        false accept rates (of pairs of two people), true accept rates, both from 0 to 1, and the
-        falling thresholds, the first infinite: what is as similar is accepted.
+    Rates are of pairs of two people and of one, from 0 to 1. The falling thresholds begin with
+    infinity: what is as similar is accepted.
     """
     similarities, same = np.asarray(similarities, dtype=float), np.asarray(same, dtype=bool)
-    if similarities.shape != same.shape or not np.isfinite(similarities).all():
-        found = f"shapes {similarities.shape} and {same.shape}, or NaN"
-        raise InputError(f"expected a finite similarity for each pair, found {found}")
-    if same.all() or not same.any():
-        raise InputError(f"expected pairs of both kinds, found {same.sum()} of {len(same)} same")
+    fits = similarities.shape == same.shape and np.isfinite(similarities).all()
+    found = f"shapes {similarities.shape} and {same.shape}, or NaN"
+    require(fits, "a finite similarity for each pair", found)
+    both = same.any() and not same.all()
+    require(both, "pairs of both kinds", f"{same.sum()} of {len(same)} same")
     order = np.argsort(-similarities, kind="stable")
     falling, accepted = similarities[order], same[order]
     last = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1)  # of equal similarities
@@ -74,18 +67,15 @@ def roc_curve(similarities, same) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def verify(similarities, same, folds=10) -> dict[str, float | int]:
     """Measures of pairs (P,), `same` where they are of one person.
 
-    Returns:
-        dict: `accuracy` and `standard_error` by LFW's protocol (threshold from all folds but one;
-        the k-th pair of a kind is in fold k modulo `folds`); `auc`; `eer`, equal error rate;
-        `tar_at_far_0.01`, `tar_at_far_0.001` where one false accept is no more than that;
-        `threshold` over all pairs; `pairs`.
+    `accuracy` and `standard_error` by LFW's protocol (threshold from all folds but one; the k-th
+    pair of a kind is in fold k modulo `folds`); `auc`; `eer`, equal error rate; `tar_at_far_0.01`,
+    `tar_at_far_0.001` where one false accept is no more than that; `threshold` over all pairs.
     """
     far, tar, _ = roc_curve(similarities, same)
     similarities, same = np.asarray(similarities), np.asarray(same, dtype=bool)
     folds = min(folds, same.sum(), (~same).sum())
-    if folds < 2:
-        found = f"{same.sum()} pairs of one person, {(~same).sum()} of two; hold out more people"
-        raise InputError(f"expected 2 folds or more, and as many pairs of each kind, found {found}")
+    found = f"{same.sum()} pairs of one person, {(~same).sum()} of two; hold out more people"
+    require(folds > 1, "2 folds or more, and as many pairs of each kind", found)
     place = np.where(same, np.cumsum(same), np.cumsum(~same)) % folds
     accuracies = []
     for fold in range(folds):
@@ -101,7 +91,7 @@ def verify(similarities, same, folds=10) -> dict[str, float | int]:
         "eer": np.interp(0, excess[after], far[after]),
         "threshold": _best_threshold(similarities, same),
     }
-    for rate in FALSE_ACCEPT_RATES:
+    for rate in (0.01, 0.001):
         if (~same).sum() * rate >= 1:
             scores[f"tar_at_far_{rate}"] = tar[far <= rate].max()
     return {name: float(value) for name, value in scores.items()} | {"pairs": len(same)}
@@ -124,15 +114,14 @@ def _of_one_person(members: list[np.ndarray], wanted: int, random) -> np.ndarray
     most = 1  # pairs of a person, so that together they are enough
     while np.minimum(available, most).sum() < min(wanted, available.sum()):
         most += 1
-    found, turns = [], []
+    found = []
     for images, pairs in zip(members, available, strict=True):
         numbers = random.choice(pairs, min(pairs, most), replace=False)
         # Pair number n of the triangle (0, 1), (0, 2), (1, 2), (0, 3), …
         second = ((1 + np.sqrt(8 * numbers + 1)) // 2).astype(np.int64)
         first = numbers - second * (second - 1) // 2
         found.append(images[np.stack([first, second], axis=1)])
-        turns.append(np.arange(len(numbers)))
-    turns = np.concatenate(turns)
+    turns = np.concatenate([np.arange(len(pairs)) for pairs in found])
     return np.concatenate(found)[np.lexsort([random.random(len(turns)), turns])[:wanted]]
 
 

@@ -14,7 +14,7 @@ from torchvision import models as zoo
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from torchvision.ops import SqueezeExcitation
 
-from fer_utils.core import InputError, check_choice, one_line
+from fer_utils.core import InputError, check_choice, one_line, require
 
 # What images arrive as, and what networks expect unless their weights say otherwise (Sec. 4.3).
 IMAGENET_INPUT = {"range": 1, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -32,14 +32,11 @@ _FAINT = 0.03  # a deviation of grey, 0–1: fainter images are amplified less
 
 @dataclass
 class Stage:
-    """Consecutive blocks of a network, frozen and drawn as one; the last one's output is its own.
-
-    `words` names its main block, which stands in it `repeat` times.
-    """
+    """Consecutive blocks of a network, frozen and drawn as one; the last gives its output."""
 
     blocks: list[nn.Module]
-    words: str
-    repeat: int = 1
+    words: str  # name its main block,
+    repeat: int = 1  # which stands in it so often
 
     def parameters(self) -> list[nn.Parameter]:
         return list(dict.fromkeys(w for block in self.blocks for w in block.parameters()))
@@ -63,8 +60,8 @@ class InputConversion(nn.Module):
         new_mean, new_std = torch.tensor([convention["mean"], convention["std"]])
         scale = convention["range"] * std / new_std
         shift = (convention["range"] * mean - new_mean) / new_std
-        if not (scale > 0).all() or not (scale + shift).isfinite().all():
-            raise InputError(f"expected a range, means and deviations, got {convention}")
+        good = (scale > 0).all() and (scale + shift).isfinite().all()
+        require(good, "a range, means and deviations", convention)
         self.convention = convention
         self.scale.copy_(scale[:, None, None])
         self.shift.copy_(shift[:, None, None])
@@ -116,9 +113,8 @@ class Backbone(ResNet):
     def layout(self) -> dict[str, str]:
         """Where strides and padding are; every tensor fits any of `LAYOUTS`.
 
-        `stride`: the convolution with stride 2 in stages 3–5, "conv1" (the first 1×1; VGGFace2,
-        Keras) or "conv2" (the 3×3; torchvision). `pool`: the first max-pool, "ceil" (no padding,
-        ceil mode; VGGFace2) or "padded" (torchvision, Keras).
+        `stride`: the convolution with stride 2 in stages 3–5, "conv1" (VGGFace2, Keras) or "conv2"
+        (torchvision). `pool`: "ceil" (no padding, ceil mode; VGGFace2) or "padded".
         """
         stride = "conv1" if self.layer2[0].conv1.stride == (2, 2) else "conv2"
         return {"stride": stride, "pool": "ceil" if self.maxpool.ceil_mode else "padded"}
@@ -132,7 +128,6 @@ class Backbone(ResNet):
         self.maxpool.padding = 0 if layout["pool"] == "ceil" else 1
 
     def stages(self) -> list[Stage]:
-        """Stages 1–5 of Table 2: the 7×7 convolution, then `layer1` (with the pool) to `layer4`."""
         words = "SE bottleneck" if isinstance(self.layer1[0], SEBottleneck) else "bottleneck"
         layers = (self.layer2, self.layer3, self.layer4)
         return [
@@ -187,14 +182,12 @@ class SmallResNet(nn.Module):
         grey = (self.input(images) * self.grey_scale).sum(1, keepdim=True)  # (N, 1, H, W)
         grey = grey - grey.mean(dim=(2, 3), keepdim=True)
         deviation = grey.square().mean(dim=(2, 3), keepdim=True).clamp(min=1e-12).sqrt()
-        folded = F.pixel_unshuffle(grey / (deviation + _FAINT), 2).contiguous(
-            memory_format=torch.channels_last
-        )
+        folded = F.pixel_unshuffle(grey / (deviation + _FAINT), 2)
+        folded = folded.contiguous(memory_format=torch.channels_last)
         x = self.relu(self.bn1(self.conv1(folded)))  # (N, 32, H/2, W/2)
         return self.layer3(self.layer2(self.layer1(x))).mean(dim=(2, 3))
 
     def stages(self) -> list[Stage]:
-        """Stage 1 is the 3×3 convolution, each later one a residual block."""
         gated = isinstance(self.layer1[0].se, SqueezeExcitation)
         words = "SE basic block" if gated else "basic block"
         first = Stage([self.conv1, self.bn1, self.relu], "2×2 fold, convolution 3×3")
@@ -214,10 +207,9 @@ class TorchvisionBackbone(nn.Module):
         try:
             self.net = zoo.get_model(architecture, weights=None, **options)
         except (AssertionError, ValueError) as error:
-            raise InputError(
-                f"expected an image_size that {architecture} can take, found {image_size} "
-                f"({one_line(error)}): 224 fits every network"
-            ) from None
+            found = f"{image_size} ({one_line(error)}): 224 fits every network"
+            expected = f"an image_size that {architecture} can take"
+            raise InputError(f"expected {expected}, found {found}") from None
         self.num_features = _cut_classifier(self.net)
         self.architecture, self.input = architecture, InputConversion()
 
@@ -225,7 +217,6 @@ class TorchvisionBackbone(nn.Module):
         return self.net(self.input(images))
 
     def stages(self) -> list[Stage]:
-        """The whole network; last the part with the last maps, if it has such."""
         maps = next((name for name in _MAPS if hasattr(self.net, name)), "")
         return [Stage([self.net, self.net.get_submodule(maps)], self.architecture)]
 
@@ -253,11 +244,7 @@ _MAKERS = (se_resnet50, resnet50, se_resnet14, resnet14, small_se_resnet, small_
 
 
 def build_backbone(name: str, image_size: int = 224) -> nn.Module:
-    """Backbone by name, randomly initialised: ours, or torchvision's of which a size may be asked.
-
-    Raises:
-        InputError: for an unknown name, or a size that the network cannot take.
-    """
+    """Backbone by name, randomly initialised: ours, or torchvision's, some for one size alone."""
     own = {maker.args[0]: maker for maker in _MAKERS}
     theirs = [name for name in zoo.list_models(module=zoo) if not name.startswith(_UNFIT)]
     check_choice("architecture", name, [*own, *theirs])

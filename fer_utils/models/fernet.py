@@ -1,17 +1,27 @@
-"""The network that is fine-tuned (Table 2): backbone, embedding, output layer; freezing of stages.
+"""The network that is fine-tuned (Table 2): backbone, embedding, output layer; freezing, export.
 
 Stages are numbered as in Table 2: 1 is the first convolution, the others are residual stages.
 """
 
+import json
 from collections import OrderedDict
 from functools import partial
+from pathlib import Path
 
+import onnx
+import onnxruntime
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fer_utils.core import OWN_ARCHITECTURES, InputError, check_choice
+from fer_utils.core import EXPRESSIONS, InputError, Run, atomic_write, check_choice, require
+from fer_utils.models import backbones
 from fer_utils.models.backbones import Stage, build_backbone
+from fer_utils.models.weights import load_pretrained, load_weights, save_weights
+
+EXPORT_FORMATS = ("safetensors", "onnx")
+OUTPUTS = ["logits", "features"]
+METADATA = "fer_utils.json"  # the entry in an exported file's header
 
 
 class FERNet(nn.Module):
@@ -19,14 +29,12 @@ class FERNet(nn.Module):
 
     Args:
         backbone: a name, or a module from `build_backbone`.
-        embedding_dim: D.
-        num_classes: C.
+        embedding_dim, num_classes: D and C.
         embedding_activation: "none" or "relu"; the paper does not say.
         embedding_norm: "none", or "batch": batch norm without scale and shift, which keeps any loss
             from shrinking all features to a point.
-        classifier: "linear" (the paper's) or "cosine": logits are `logit_scale` times the cosine of
-            features and class vectors, which margin losses expect.
-        logit_scale: of the cosine classifier.
+        classifier: "linear" (the paper's) or "cosine" (`logit_scale` times the cosine of features
+            and class vectors), which margin losses expect.
     """
 
     def __init__(
@@ -62,7 +70,6 @@ class FERNet(nn.Module):
         return self.output(features), features
 
     def stages(self) -> list[Stage]:
-        """The backbone's stages, in order."""
         return self.backbone.stages()
 
     def train(self, mode: bool = True) -> "FERNet":
@@ -86,17 +93,14 @@ class CosineClassifier(nn.Linear):
 
 
 def freeze_stages(model: FERNet, n: int = 3) -> FERNet:
-    """Freeze stages 1…n: weights, batch-norm statistics and autograd graph; unfreeze the others.
+    """Freeze stages 1…n (3 of 5 in the paper): weights, batch-norm statistics and autograd graph.
 
-    Nothing is recorded for the backward pass before the first stage that is trained. The paper
-    freezes 3 stages of 5.
+    All others are unfrozen. Nothing is recorded for the backward pass before the first of them.
     """
     stages = model.stages()
-    if not isinstance(n, int) or not 0 <= n <= len(stages):
-        raise InputError(
-            f"expected a number of frozen stages from 0 to {len(stages)}, which "
-            f"{model.backbone.architecture} has; found {n!r}"
-        )
+    has = f"from 0 to {len(stages)}, which {model.backbone.architecture} has"
+    good = isinstance(n, int) and 0 <= n <= len(stages)
+    require(good, f"a number of frozen stages {has}", repr(n))
     model.frozen_stages = n
     for number, stage in enumerate(stages, start=1):
         for parameter in stage.parameters():
@@ -106,45 +110,132 @@ def freeze_stages(model: FERNet, n: int = 3) -> FERNet:
 
 @torch.no_grad()
 def describe(model: FERNet, image_size: int) -> dict:
-    """The live model, as Table 2 and Fig. 1 show it: a real forward pass tells the sizes.
+    """The live model, as Table 2 and Fig. 1 show it, for JSON: a forward pass tells the sizes.
 
-    JSON-serialisable. `base` is the network of Tables 5 and 6; a stage's `output` leaves out N.
+    `base` is the network of Tables 5 and 6; a stage's `output` leaves out N.
     """
-    if image_size < 32:
-        raise InputError(f"expected an image_size of at least 32, found {image_size}")
+    require(image_size >= 32, "an image_size of at least 32", image_size)
     stages = {f"stage {number}": stage for number, stage in enumerate(model.stages(), start=1)}
-    pooled = f"{model.backbone.pooling}, fully connected"
-    stages["embedding"] = Stage([model.embedding], pooled)
+    stages["embedding"] = Stage([model.embedding], f"{model.backbone.pooling}, fully connected")
     stages["output"] = Stage([model.output], "fully connected, softmax")
     rows, hooks = [], []
+
+    def note_output(row: dict, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        row["output"] = list(output.shape[1:])
+
     for name, stage in stages.items():
-        row = {
-            "name": name,
-            "modules": stage.words,
-            "repeat": stage.repeat,
-            "parameters": sum(parameter.numel() for parameter in stage.parameters()),
-            "frozen": not any(parameter.requires_grad for parameter in stage.parameters()),
-        }
+        weights = stage.parameters()
+        row = {"name": name, "modules": stage.words, "repeat": stage.repeat}
+        row["parameters"] = sum(weight.numel() for weight in weights)
+        row["frozen"] = not any(weight.requires_grad for weight in weights)
         rows.append(row)
-        hooks.append(stage.blocks[-1].register_forward_hook(partial(_note_output, row)))
+        hooks.append(stage.blocks[-1].register_forward_hook(partial(note_output, row)))
     training = model.training
     model.eval()(next(model.parameters()).new_zeros(1, 3, image_size, image_size))
     model.train(training)
     for hook in hooks:
         hook.remove()
     base = architecture = model.backbone.architecture
-    if architecture in OWN_ARCHITECTURES:
+    if not isinstance(model.backbone, backbones.TorchvisionBackbone):
         base = "se_resnet50" if "se_" in architecture else "resnet50"
-    return {
-        "base": base,
-        "architecture": architecture,
-        "image_size": image_size,
-        "frozen_stages": model.frozen_stages,
-        "embedding_dim": model.embedding_dim,
-        "num_classes": model.num_classes,
-        "stages": rows,
+    found = {"base": base, "architecture": architecture, "image_size": image_size}
+    own = {name: getattr(model, name) for name in ("frozen_stages", "embedding_dim", "num_classes")}
+    return found | own | {"stages": rows}
+
+
+def se_from_resnet(source: Path | str, target: Path | str, architecture="se_resnet50") -> Path:
+    """Write weights of an SE-ResNet that computes what a pre-trained ResNet computes.
+
+    Every gate begins at sigmoid(0) = 1/2 and the batch norm before it is doubled, so the product is
+    the same, bit for bit; the gates are then free to learn. `source` is as of `load_pretrained`.
+    """
+    check_choice("architecture", architecture, ("se_resnet50", "se_resnet14"))
+    require(Path(target).suffix == ".safetensors", "a .safetensors file to write", target)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # of the gates' first layer, without effect until the second learns
+        plain, gated = FERNet(architecture.removeprefix("se_")), FERNet(architecture)
+    report = load_pretrained(plain.backbone, source)
+    gated.backbone.layout = report["layout"]
+    gated.backbone.input.set(report["input_convention"])
+    gated.backbone.load_state_dict(plain.backbone.state_dict(), strict=False)  # all but the gates
+    for block in gated.backbone.modules():
+        if isinstance(block, backbones.SEBottleneck):
+            nn.init.zeros_(block.se.fc2.weight)
+            block.bn3.weight.data *= 2
+            block.bn3.bias.data *= 2
+    return save_weights(gated, target, {"grafted_from": plain.backbone.architecture})
+
+
+def export(run: Run, format: str = "safetensors", folder: Path | str | None = None) -> Path:
+    """Write a finished run's network to `<folder>/<study>-<run>.<format>`, `export/` in the run's.
+
+    It takes float32 `images` (N, 3, S, S), normalised as `IMAGENET_INPUT` says, to `logits` (N, C)
+    and `features` (N, D). `InputError` where ONNX differs from PyTorch.
+    """
+    check_choice("export format", format, EXPORT_FORMATS)
+    network = load_network(run)
+    entries = {METADATA: json.dumps(_describe(run, network), indent=2)}
+    path = Path(folder or run.path("export")) / f"{run.study}-{run.name}.{format}"
+    try:
+        if format == "onnx":
+            return write_onnx(network, run.params.image_size, path, entries)
+        return save_weights(network, path, entries)
+    except OSError as error:
+        raise InputError(f"expected to write to {path.parent}, found {error}") from None
+
+
+def load_network(run: Run) -> FERNet:
+    """The network of a finished run with its best weights: on the CPU, in evaluation mode."""
+    path, built = run.require("best.safetensors"), run.read_json("architecture.json")
+    backbone = build_backbone(run.params.architecture, run.params.image_size)
+    network = FERNet(backbone, num_classes=built["num_classes"], **_head(run))
+    load_weights(network, path)
+    return network.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def write_onnx(network: FERNet, size: int, path: Path, entries: dict[str, str]) -> Path:
+    """Write a network in evaluation mode for images of a size as ONNX, compared with PyTorch."""
+    images = torch.randn(5, 3, size, size, generator=torch.Generator().manual_seed(0))
+    named = {"input_names": ["images"], "output_names": OUTPUTS, "dynamic_shapes": ({0: "batch"},)}
+    program = torch.onnx.export(network, (images,), dynamo=True, verbose=False, **named)
+    model = program.model_proto
+    for part in (model.graph, *model.graph.node):
+        part.ClearField("metadata_props")  # stack traces, with paths of this machine
+    onnx.helper.set_model_props(model, entries)
+    with atomic_write(path) as temporary:
+        onnx.save(model, temporary)
+        session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
+        for batch in (images, images[:1]):
+            found = map(torch.from_numpy, session.run(OUTPUTS, {"images": batch.numpy()}))
+            for ours, theirs in zip(found, network(batch), strict=True):
+                alike = torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+                what = "further apart: not written; try other versions of torch and onnxscript"
+                require(alike, "outputs within 1e-3 of PyTorch's", f"{path.name} {what}")
+    return path
+
+
+def _head(run: Run) -> dict:
+    names = {"embedding_dim", "embedding_activation", "embedding_norm", "classifier"}
+    scale = run.params.loss_options.get("scale", 30.0)
+    return run.params.model_dump(include=names) | {"logit_scale": scale}
+
+
+def _describe(run: Run, network: FERNet) -> dict:
+    people = run.params.target == "subject"
+    names = {"dataset", "image_size", "crop_pct", "architecture", "embedding_dim"}
+    content = {
+        "study": run.study,
+        "run": run.name,
+        **run.params.model_dump(include=names),
+        "git_commit": run.read_json("environment.json")["git_commit"],
+        "classes": None if people else EXPRESSIONS,
+        "num_classes": network.num_classes,
+        "input": {"channels": "RGB", **backbones.IMAGENET_INPUT},
+        "input_convention": network.backbone.input.convention,
+        "network": _head(run),
+        "box_margin": run.params.data_option("box_margin"),
+        "measured_on": "validation" if people else run.params.evaluation,
+        "metrics": run.read_json("metrics.json"),
     }
-
-
-def _note_output(row: dict, module: nn.Module, inputs: tuple, output: Tensor) -> None:
-    row["output"] = list(output.shape[1:])
+    return json.loads(json.dumps(content), parse_constant=lambda _: None)  # NaN is no JSON

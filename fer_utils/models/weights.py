@@ -23,10 +23,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision import models as zoo
 
-from fer_utils.core import InputError, atomic_write, check_choice, one_line
+from fer_utils.core import InputError, atomic_write, check_choice, one_line, require
 from fer_utils.models import backbones
 from fer_utils.models.backbones import IMAGENET_INPUT, TORCHVISION_LAYOUT, VGGFACE2_LAYOUT
-from fer_utils.models.fernet import FERNet
 
 OWN_FORMAT = "fer_utils"
 VGGFACE2_INPUT = {"range": 255, "mean": [131.0912, 103.8827, 91.4953], "std": [1.0, 1.0, 1.0]}
@@ -65,11 +64,10 @@ def weights_header(backbone: nn.Module) -> dict[str, str]:
     }
 
 
-def save_weights(model: FERNet, path: Path | str, metadata: dict[str, str] | None = None) -> Path:
-    """Write a whole model (`backbone.*`, `embedding.*`, `output.*`) as safetensors.
-
-    `metadata`, a run's epoch and score for one, joins `weights_header` in the file's header.
-    """
+def save_weights(
+    model: nn.Module, path: Path | str, metadata: dict[str, str] | None = None
+) -> Path:
+    """Write a whole model as safetensors; `metadata` joins `weights_header` in the header."""
     header = (metadata or {}) | weights_header(model.backbone)
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     with atomic_write(path) as temporary:
@@ -77,11 +75,10 @@ def save_weights(model: FERNet, path: Path | str, metadata: dict[str, str] | Non
     return Path(path)
 
 
-def load_weights(model: FERNet, path: Path | str) -> dict[str, str]:
+def load_weights(model: nn.Module, path: Path | str) -> dict[str, str]:
     """Load a whole model from a file of `save_weights`, or nothing; returns the file's header."""
     file = _read(path)
-    if file.kind != OWN_FORMAT:
-        raise InputError(f"expected a file of save_weights, found another: {path}")
+    require(file.kind == OWN_FORMAT, "a file of save_weights", f"another: {path}")
     _fill(model, file, file.convention, path)
     return file.header
 
@@ -90,7 +87,6 @@ def load_pretrained(backbone: nn.Module, source: Path | str, input_convention="n
     """Load pre-trained weights into a backbone, all or none; a file's content tells its kind.
 
     Args:
-        backbone: from `build_backbone`.
         source: "none", "imagenet" (torchvision's, fetched by it; of ResNet-50 version 1) or a path.
         input_convention: "native": images as the weights were trained with (as `IMAGENET_INPUT`
             where a file does not say); "paper": normalised as in Sec. 4.3, whatever the weights.
@@ -100,10 +96,6 @@ def load_pretrained(backbone: nn.Module, source: Path | str, input_convention="n
         "torchvision", "lightning", "fer_utils" (our own), "safetensors"), `layout`, `matched`
         (number of tensors), `dropped` (names left out: heads), `input_convention` (in use),
         `native_input`.
-
-    Raises:
-        InputError: for a file that is missing, of another kind, damaged, does not fit, holds NaN or
-            asks for code to be run; if weights cannot be fetched.
     """
     check_choice("input_convention", input_convention, ("native", "paper"))
     report = {"format": "none", "matched": 0, "dropped": [], "native_input": None}
@@ -118,35 +110,9 @@ def load_pretrained(backbone: nn.Module, source: Path | str, input_convention="n
     return {"source": str(source), **report, **used}
 
 
-def se_from_resnet(source: Path | str, target: Path | str, architecture="se_resnet50") -> Path:
-    """Write weights of an SE-ResNet that computes what a pre-trained ResNet computes.
-
-    Every gate begins at sigmoid(0) = 1/2 and the batch norm before it is doubled, so the product is
-    the same, bit for bit; the gates are then free to learn. These are not VGGFace2's weights.
-    `source` is anything that `load_pretrained` reads, `target` a `.safetensors` file.
-    """
-    check_choice("architecture", architecture, ("se_resnet50", "se_resnet14"))
-    if Path(target).suffix != ".safetensors":
-        raise InputError(f"expected a .safetensors file to write, found {target}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # of the gates' first layer, without effect until the second learns
-        plain, gated = FERNet(architecture.removeprefix("se_")), FERNet(architecture)
-    report = load_pretrained(plain.backbone, source)
-    gated.backbone.layout = report["layout"]
-    gated.backbone.input.set(report["input_convention"])
-    gated.backbone.load_state_dict(plain.backbone.state_dict(), strict=False)  # all but the gates
-    for block in gated.backbone.modules():
-        if isinstance(block, backbones.SEBottleneck):
-            nn.init.zeros_(block.se.fc2.weight)
-            block.bn3.weight.data *= 2
-            block.bn3.bias.data *= 2
-    return save_weights(gated, target, {"grafted_from": plain.backbone.architecture})
-
-
 def _read(path: Path | str) -> _File:
     """A file of weights, tensors by its own names; its kind is found by its first bytes."""
-    if not Path(path).is_file():
-        raise InputError(f"expected a file of weights, found none at {path}")
+    require(Path(path).is_file(), "a file of weights", f"none at {path}")
     with open(path, "rb") as file:
         start = file.read(16)
     try:
@@ -196,7 +162,6 @@ def _read_torch(path: Path | str) -> _File:
 
 
 def _declared(header: dict) -> tuple[dict, dict]:
-    """Layout and input convention of a header of ours, checked."""
     parts = (header["layout"], header["input_convention"])
     # Checkpoints once held them as they are.
     layout, convention = (json.loads(part) if isinstance(part, str) else part for part in parts)
@@ -220,20 +185,18 @@ def _by_name(content: object) -> dict[str, Tensor]:
 
 
 def _fetch_imagenet(backbone: nn.Module) -> _File:
-    """torchvision's own weights, by the names that its network has."""
     name = backbone.architecture
-    if name != "resnet50" and not isinstance(backbone, backbones.TorchvisionBackbone):
-        raise InputError(f"expected a network of torchvision's for 'imagenet', found {name}")
+    theirs = name == "resnet50" or isinstance(backbone, backbones.TorchvisionBackbone)
+    require(theirs, "a network of torchvision's for 'imagenet'", name)
     published = zoo.get_model_weights(name).DEFAULT
     if name == "resnet50":
         published = zoo.ResNet50_Weights.IMAGENET1K_V1  # of the paper's time
     try:
         tensors = zoo.get_model(name, weights=published, progress=False).state_dict()
     except Exception as error:  # no network, a wrong checksum, an earlier download cut short
-        raise InputError(
-            f"expected to fetch the ImageNet weights from {published.url}, found "
-            f"{one_line(error)}: give the path of a local file instead"
-        ) from None
+        found = f"{one_line(error)}: give the path of a local file instead"
+        expected = f"to fetch the ImageNet weights from {published.url}"
+        raise InputError(f"expected {expected}, found {found}") from None
     shown = published.transforms()
     convention = {"range": 1, "mean": list(shown.mean), "std": list(shown.std)}
     return _File("torchvision", tensors, {}, TORCHVISION_LAYOUT, convention)
@@ -248,8 +211,7 @@ def _rename(file: _File, backbone: nn.Module, source: Path | str) -> tuple[_File
     for name, inner in names.items():
         wanted = _own_name(inner, file.kind)
         wanted = wanted if wanted in own else backbone.prefix + wanted
-        if wanted in tensors:
-            raise InputError(f"expected each tensor once, found two for {wanted} in {source}")
+        require(wanted not in tensors, "each tensor once", f"two for {wanted} in {source}")
         if wanted not in own and inner.split(".")[0] in _HEADS:
             dropped.append(name)
         elif not wanted.endswith(_INPUT):
@@ -260,7 +222,6 @@ def _rename(file: _File, backbone: nn.Module, source: Path | str) -> tuple[_File
 
 
 def _recognise(file: _File, names: Iterable[str]) -> _File:
-    """The file with what its names tell: whose they are, and by that layout and input."""
     head, kind = file.tensors.get("fc.weight"), file.kind
     if any(name.startswith("conv1_7x7_s2.") for name in names):
         kind = "dag"
@@ -278,9 +239,7 @@ def _own_name(name: str, kind: str) -> str:
     """A tensor's name as torchvision has it, in its `ResNet` with squeeze-and-excitation `se`."""
     if kind == "vggface2-pytorch":
         return _VGGFACE2_SQUEEZE.sub(lambda m: f"{m[1]}.se.fc{int(m[2]) - 3}.", name)
-    if kind != "dag":
-        return name
-    match = _DAG_NAME.fullmatch(name)
+    match = _DAG_NAME.fullmatch(name) if kind == "dag" else None
     if match and match[3] in _DAG_PARTS:
         layer, block = int(match[1]) - 1, int(match[2]) - 1
         return f"layer{layer}.{block}.{_DAG_PARTS[match[3]]}.{match[4]}"
@@ -288,7 +247,6 @@ def _own_name(name: str, kind: str) -> str:
 
 
 def _fill(module: nn.Module, file: _File, convention: dict, source: Path | str) -> None:
-    """Load what is the module's, all of it, and finite; else raise `InputError`."""
     backbone = getattr(module, "backbone", module)
     own = {name: t for name, t in module.state_dict().items() if name.endswith(_INPUT)}
     try:
@@ -299,10 +257,9 @@ def _fill(module: nn.Module, file: _File, convention: dict, source: Path | str) 
             raise ValueError(f"the layout {file.layout}")
         copy.deepcopy(module).load_state_dict(own | file.tensors)
     except (RuntimeError, ValueError) as error:
-        raise InputError(
-            f"expected weights of {backbone.architecture}, found in {source}: "
-            f"{one_line(error, longest=400)}; choose the architecture that the file was made for"
-        ) from None
+        what = f"{one_line(error, 400)}; choose the architecture that the file was made for"
+        expected = f"weights of {backbone.architecture}"
+        raise InputError(f"expected {expected}, found in {source}: {what}") from None
     module.load_state_dict(own | file.tensors)
     backbone.input.set(convention)
     if backbone.layout:
@@ -328,6 +285,8 @@ for _core in ("numpy.core", "numpy._core"):  # before and since NumPy 2
 
 
 class _ArrayUnpickler(pickle.Unpickler):
+    """Of containers, numbers, strings (Python 2's as Latin-1) and NumPy arrays, nothing else."""
+
     def find_class(self, module: str, name: str):
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"the global '{module}.{name}'")
@@ -335,11 +294,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def read_pickle(path: Path | str) -> object:
-    """Content of a pickle of containers, numbers, strings and NumPy arrays, which become tensors.
-
-    Strings of Python 2 are read as Latin-1. Raises an exception of some kind for a file that is
-    damaged, or asks for anything else: nothing of that has run then.
-    """
+    """Content of a pickle, arrays as tensors; an error, and nothing has run, for any other file."""
     with open(path, "rb") as file:
         return _to_tensors(_ArrayUnpickler(file, encoding="latin1").load())
 

@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fer_utils import datasets, metrics
-from fer_utils.core import EXPRESSIONS, Run, atomic_write, paper
+from fer_utils.core import EXPRESSIONS, RARE, Run, atomic_write, paper
 from fer_utils.report import style
-from fer_utils.report.cases import NAMES
 
+NAMES = paper.LOSSES | paper.BASELINES
 MINUS = "\N{MINUS SIGN}"
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -164,3 +164,46 @@ def _recalls(measured: dict) -> list[tuple]:
     columns = images, right / np.maximum(images, 1), *metrics.wilson_interval(right, images)
     rows = zip(EXPRESSIONS, *columns, strict=True)
     return [(name, n, format_interval(*recall)) for name, n, *recall in rows]
+
+
+def say_protocol(results, cases: list) -> list[str]:
+    """Lines on a `studies.RunSet`: images, seeds, size, looks at the test split, what is amiss."""
+    runs, first = results.runs, cases[0]
+    kinds = runs.drop_duplicates(["dataset", "image_size", "architecture"])
+    text = TEMPLATES.get_template("protocol.md.j2").render(
+        about=results.about,
+        counts=dict(zip(EXPRESSIONS, np.bincount(first.labels, minlength=8).tolist(), strict=True)),
+        rare=RARE,
+        folds=int(first.runs["folds"].max()) if (first.runs["protocol"] == "k_fold").any() else 0,
+        selections=runs["selection"].unique().tolist(),
+        kinds=kinds.to_dict("records"),
+        published=sum(paper.TRAINING_COUNTS),
+        tested=(runs["evaluation"] != "validation").any(),
+        runs=len(runs),
+        amiss=_amiss(results, cases),
+    )
+    return [line for line in text.splitlines() if line]
+
+
+def _amiss(results, cases: list) -> dict[str, list]:
+    about, runs = results.about, results.runs
+    planned = about.get("models") or about.get("variants", [])
+    there = set(runs["model"] if "model" in runs else runs["variant"])
+    fitted = [
+        (f"{what} of {run}", value)
+        for case in cases
+        for what, values in (("τ", case.taus), ("temperature", case.temperatures))
+        for run, value in values.items()
+        if case.loss == "softmax"
+    ]
+    return {
+        "Diverged in training": runs["run"][runs["diverged_in"] > 0],
+        "Embedding collapsed": runs["run"][runs["collapsed"].astype(bool)],
+        "Planned, and not there": [name for name in planned if name not in there],
+        "Without other validation images, so out of post-hoc rows": [
+            f"{case.panel}: {case.name}".strip(": ") for case in cases if not case.taus
+        ],
+        "At the end of what was searched on validation": [
+            name for name, value in fitted if value.bound
+        ],
+    }

@@ -11,9 +11,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from fer_utils.core import NUM_CLASSES, check_choice, paper
+from fer_utils.core import NUM_CLASSES
 from fer_utils.report import style
-from fer_utils.report.cases import NAMES
+from fer_utils.report.page import NAMES
 
 HALO = [withStroke(linewidth=2, foreground="white")]  # so that words are read over lines
 RING = {"color": "black", "marker": "o", "markersize": 6.5, "markerfacecolor": "none"}
@@ -64,13 +64,13 @@ def plot_tradeoff(scores: pd.DataFrame, curve: pd.DataFrame, ax: Axes, styles: d
         for power, point in list(points.T.items())[1:]:
             _note(ax, f"p = {power:g}", point, (0, -11))
     for row in scores.to_dict("records"):
-        x_low, x, x_high = (100 * row[f"accuracy{end}"] for end in ("_low", "", "_high"))
-        y_low, y, y_high = (100 * row[f"{second}{end}"] for end in ("_low", "", "_high"))
+        x, *across = (100 * row[f"accuracy{end}"] for end in ("", "_low", "_high"))
+        y, *along = (100 * row[f"{second}{end}"] for end in ("", "_low", "_high"))
         look = styles[row["name"]] if row["loss"] else RING
         label = row["name"] if row["loss"] else "softmax with the τ of validation"
         bars = {"color": look["color"], "linewidth": 1, "zorder": 3}
-        ax.plot([x_low, x_high], [y, y], **bars)
-        ax.plot([x, x], [y_low, y_high], **bars)
+        ax.plot(across, [y, y], **bars)
+        ax.plot([x, x], along, **bars)
         ax.plot(x, y, label=label, linestyle="none", zorder=3.5, **look)
     seen = curve[: curve["recall"].argmax() + 1] if len(curve) else curve
     for limit, own, of_line in (
@@ -186,33 +186,30 @@ def figure_curves(history: pd.DataFrame, cases: list, columns=LEARNING) -> Figur
 
 
 @style.applied()
-def figure_architecture(architecture: dict, loss: str = "weighted_cluster") -> Figure:
-    """Stages of an entry of `architecture.json`, frozen ones blue, and a loss of the paper."""
-    check_choice("loss", loss, paper.LOSSES)
+def figure_architecture(architecture: dict) -> Figure:
+    """Stages of an entry of `architecture.json`, frozen ones blue, and the paper's loss."""
     stages, size = architecture["stages"], architecture["image_size"]
-    last, (*auxiliary, softmax) = len(stages) + 1, paper.LOSSES[loss].split(" + ")
+    last, (cluster, softmax) = len(stages) + 1, NAMES["weighted_cluster"].split(" + ")
     figure = style.new_figure(style.PAGE, 2.1)
     ax = figure.subplots()
     ax.set(xlim=(-0.5, last + 0.6), ylim=(-1.6, 0.75))
     ax.axis("off")
     _block(ax, 0, "face", "image", f"3×{size}×{size}", 0.6)
     for place, stage in enumerate(stages, 1):
-        words = stage["modules"] + (
-            f" ×\N{NO-BREAK SPACE}{stage['repeat']}" if stage["repeat"] > 1 else ""
-        )
+        times = f" ×\N{NO-BREAK SPACE}{stage['repeat']}" if stage["repeat"] > 1 else ""
+        words = stage["modules"] + times
         below = f"{'×'.join(map(str, stage['output']))}\n{short_count(stage['parameters'])}"
         color = BLOCK_COLORS["frozen" if stage["frozen"] else "trained"]
         _block(ax, place, words, stage["name"], below, 0.9, color)
     _block(ax, last, f"{softmax} loss", height=0.5)
     for place in range(last):
         ax.annotate("", (place + 0.62, 0), (place + 0.4, 0), arrowprops=ARROW)
-    for name in auxiliary:
-        _block(ax, last, f"{name} loss", "+ λ ×", height=0.5, middle=-1.2)
-        bent = ARROW | {"connectionstyle": "angle,angleA=90,angleB=0"}
-        ax.annotate("", (last - 0.38, -1.2), (last - 1.5, 0), arrowprops=bent)
-    kinds = {"frozen": True, "trained": False}
-    counts = {k: sum(s["parameters"] for s in stages if s["frozen"] == f) for k, f in kinds.items()}
-    for kind, count in counts.items():
+    _block(ax, last, f"{cluster} loss", "+ λ ×", height=0.5, middle=-1.2)
+    bent = ARROW | {"connectionstyle": "angle,angleA=90,angleB=0"}
+    ax.annotate("", (last - 0.38, -1.2), (last - 1.5, 0), arrowprops=bent)
+    for kind in BLOCK_COLORS:
+        own = [stage for stage in stages if stage["frozen"] == (kind == "frozen")]
+        count = sum(stage["parameters"] for stage in own)
         label = f"{kind}: {short_count(count)} parameters"
         ax.plot([], "s", color=BLOCK_COLORS[kind], markersize=8, label=label if count else None)
     ax.legend(loc="lower left", title=architecture["architecture"], alignment="left")

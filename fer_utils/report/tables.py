@@ -6,10 +6,10 @@ import pandas as pd
 from fer_utils import metrics
 from fer_utils.core import EXPRESSIONS, LABELS, NUM_CLASSES, paper
 from fer_utils.report import verdict
-from fer_utils.report.cases import NAMES, Case
-from fer_utils.report.page import format_interval, percent
+from fer_utils.report.page import NAMES, format_interval, percent, say_protocol
 from fer_utils.report.study_figures import at_chance, figure_tradeoff, plot_differences
 from fer_utils.report.style import draw
+from fer_utils.report.verdict import Case
 
 ENDS, PAPER = ("", "_low", "_high"), "the paper"
 TITLES = {"accuracy": "Accuracy", "macro_recall": "Macro recall"}
@@ -47,10 +47,27 @@ def format_differences(table: pd.DataFrame) -> pd.DataFrame:
             printed["Accuracies"] = ", ".join(both)
         ends = row["low"], row["high"]
         printed["Macro recall"] = format_interval(row["difference"], *ends, signed=True)
-        seeds = [percent(row[key], signed=True) for key in ("seeds_low", "seeds_high")]
-        printed["Seeds"] = " to ".join(dict.fromkeys(seeds))
+        printed["Seeds"] = _from_to(row["seeds_low"], row["seeds_high"])
         rows.append(printed | {"p, Holm": f"{row['p_holm']:.3f}"})
     return _without_blanks(rows)
+
+
+def format_comparison(table: pd.DataFrame) -> pd.DataFrame:
+    """`compare` as a terminal shows it: per cent and points."""
+    rows, several = [], table["case"].nunique() > 1
+    for row in table.to_dict("records"):
+        printed = {"case": row["case"] * several, "metric": row["metric"]}
+        printed |= {"A": percent(row["a"]), "B": percent(row["b"])}
+        printed["B − A"] = percent(row["difference"], signed=True)
+        printed["95 % interval"] = _from_to(row["low"], row["high"])
+        printed["over seeds"] = _from_to(row["seeds_low"], row["seeds_high"])
+        printed |= {"p, Holm": f"{row['p_holm']:.3f}", "seeds": row["seeds"]}
+        rows.append(printed)
+    return _without_blanks(rows)
+
+
+def _from_to(low: float, high: float) -> str:
+    return " to ".join(dict.fromkeys([percent(low, signed=True), percent(high, signed=True)]))
 
 
 def _without_blanks(rows: list[dict]) -> pd.DataFrame:
@@ -138,7 +155,7 @@ def add_verdict(page, results, cases: list[Case]):
     """Begin a page: verdict, its figure and table, and what they rest on; yields what it adds."""
     scores, curves = verdict.score_table(cases), verdict.operating_curves(cases)
     equal = verdict.at_equal_accuracy(cases)
-    page.verdict, page.protocol = verdict.say_verdict(equal), verdict.say_protocol(results, cases)
+    page.verdict, page.protocol = verdict.say_verdict(equal), say_protocol(results, cases)
     gone = [f"{row.name} ({row.panel})" for row in at_chance(scores).itertuples(index=False)]
     caption = (
         "Means over seeds; bars and band are 95 % intervals over images. τ runs from 0 to 1.5,"

@@ -31,8 +31,8 @@ def run_study(name: str, data: str = "", weights: str = "") -> int:
     """Compute what is missing of a study under one bar over all epochs; exit status.
 
     Raises:
-        InputError: for a study that is being computed already, data that are not there, or
-            parameters, weights or images other than those that its runs were begun with.
+        InputError: for data that are not there, or parameters, weights or images other than those
+            that its runs were begun with.
     """
     root = project_root()
     study = load_study(name, root)
@@ -44,20 +44,18 @@ def run_study(name: str, data: str = "", weights: str = "") -> int:
         if _up_to_date(study, plan, root):
             return 0
         _check_data(plan, root)
+        command = [sys.executable, "-m", "snakemake", "--nolock", "--rerun-incomplete"]
+        command += ["--rerun-triggers", "mtime", "--cores", "all", "--config"]
         # Snakemake reads the values as YAML; quoted, any name and path stay what they are.
-        config = {"study": name, "data": data, "weights": weights}
-        quoted = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in config.items()]
-        places = len(visible_gpus()) * study.runs_per_gpu
-        command = [
-            *(sys.executable, "-m", "snakemake", "--nolock", "--rerun-incomplete"),
-            *("--rerun-triggers", "mtime", "--cores", "all", "--config", *quoted),
-            *(("--resources", f"gpu={places}") if places else ()),
-        ]
+        for key, value in {"study": name, "data": data, "weights": weights}.items():
+            command.append(f"{key}={json.dumps(value, ensure_ascii=False)}")
+        if places := len(visible_gpus()) * study.runs_per_gpu:
+            command += ["--resources", f"gpu={places}"]
         log = root / "runs" / name / "snakemake.log"
-        returncode = _watch(command, plan, root, log)
-    if returncode:
+        failed = _watch(command, plan, root, log) != 0
+    if failed:
         _explain(log)
-    return int(bool(returncode))
+    return int(failed)
 
 
 @contextlib.contextmanager
@@ -146,7 +144,8 @@ def _watch(command: list[str], plan: Plan, root: Path, log: Path) -> int:
         with tqdm(total=total, initial=done, unit="epoch", smoothing=0.05) as bar:
             while process.poll() is None:
                 active = [run.name for run, _ in plan if run.begun and not run.finished]
-                bar.set_description(", ".join(active[:2]) or "preparing")
+                words = ", ".join(active[:2]) or "preparing"
+                bar.set_description(words, refresh=sys.stderr.isatty())  # no line a look in a log
                 bar.update(_epochs_done(plan) - bar.n)
                 time.sleep(0.3)
             bar.update(_epochs_done(plan) - bar.n)
@@ -158,14 +157,10 @@ def _watch(command: list[str], plan: Plan, root: Path, log: Path) -> int:
 
 
 def _epochs_done(plan: Plan) -> int:
-    done = 0
-    for run, params in plan:
-        history = run.path("history.csv")
-        if run.finished:
-            done += params.epochs
-        elif history.is_file():
-            done += max(0, len(history.read_text().splitlines()) - 1)
-    return done
+    done = sum(params.epochs for run, params in plan if run.finished)
+    histories = (run.path("history.csv") for run, _ in plan if not run.finished)
+    texts = (path.read_text() for path in histories if path.is_file())
+    return done + sum(max(0, len(text.splitlines()) - 1) for text in texts)
 
 
 def _explain(log: Path) -> None:
@@ -211,15 +206,9 @@ def execute_notebook(notebook: Path, output: Path, values: dict) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
         try:
-            papermill.execute_notebook(
-                str(notebook),
-                str(output),
-                values,
-                kernel_name="python3",
-                cwd=str(notebook.parent),
-                progress_bar=False,
-                extra_arguments=["--log-level=ERROR"],
-            )
+            quiet = {"progress_bar": False, "extra_arguments": ["--log-level=ERROR"]}
+            where = {"kernel_name": "python3", "cwd": str(notebook.parent)}
+            papermill.execute_notebook(str(notebook), str(output), values, **where, **quiet)
         except PapermillExecutionError as error:
             if os.strerror(errno.ENOSPC) in error.evalue:
                 raise OSError(errno.ENOSPC, error.evalue) from None
@@ -257,14 +246,10 @@ def visible_gpus() -> list[str]:
 
 
 def claim_gpu(gpus: list[str], runs_per_gpu: int = 1, folder: Path | None = None) -> str | None:
-    """Let this process and its children see one GPU: the first with the fewest runs.
+    """Let this process and its children see one GPU: the first with the fewest runs; its name.
 
-    Args:
-        folder: of the lock files; default: the user's own cache folder.
-
-    Returns:
-        The GPU's name, or None, nothing being changed, where there is no choice; `InputError`
-        where `runs_per_gpu` runs are on each.
+    None, nothing being changed, where there is no choice; `InputError` where `runs_per_gpu` runs
+    are on each. `folder` is that of the lock files, by default the user's own cache.
     """
     if len(gpus) < 2:
         return None

@@ -74,9 +74,6 @@ class Study(BaseModel):
             data: folder of the dataset, or one that holds a folder for each dataset by its name.
             weights: pre-trained weights that the user gives: a file, or a folder with a file
                 `<base>.*` for each base.
-
-        Raises:
-            InputError: for an unknown parameter or a bad value, or weights that have to be given.
         """
         identity, others = {}, {}
         for name, case in self.cases().items():
@@ -154,11 +151,7 @@ def run_name(seed: int, fold: int | None = None, model: int | None = None, **cas
 
 
 def load_study(name: str, root: Path) -> Study:
-    """Read and check `experiments/<name>.yaml`.
-
-    Raises:
-        InputError: for an unknown study or field, a bad value, or a file that is no YAML.
-    """
+    """Read and check `experiments/<name>.yaml`."""
     check_choice("study", name, sorted(path.stem for path in (root / "experiments").glob("*.yaml")))
     place = f"experiments/{name}.yaml"
     try:

@@ -13,9 +13,8 @@ from fer_utils.core import RunParameters
 from fer_utils.datasets import Draws
 from fer_utils.models import IMAGENET_INPUT
 
-_ATTEMPTS = 10  # torchvision's: crops drawn before the largest possible one is taken
-_RATIO = (3 / 4, 4 / 3)  # of a crop's width to its height; the paper is silent on it
-
+ATTEMPTS = 10  # torchvision's: crops drawn before the largest possible one is taken
+RATIO = (3 / 4, 4 / 3)  # of a crop's width to its height; the paper is silent on it
 # Strong augmentation, each drawn evenly within its range, which `augmentation_strength` multiplies.
 ROTATION = 30.0  # degrees, either way
 SHIFT, ZOOM, SHEAR = 0.1, 0.2, 0.2  # shares of the image's side, of its scale, of its height
@@ -86,10 +85,10 @@ def _resize(image: Tensor, size: int) -> Tensor:
 def crop_boxes(seeds: np.ndarray, side: int, scale: tuple[float, float]) -> np.ndarray:
     """int64 (N, 5): top, left, height, width of crops in squares of `side`, and 1 for a flip."""
     seeds = np.asarray(seeds, dtype=np.uint64)
-    tries = np.arange(_ATTEMPTS, dtype=np.uint64)
-    sizes = Draws(0, "crop size", seeds[:, None] * np.uint64(_ATTEMPTS) + tries)  # (N, A)
+    tries = np.arange(ATTEMPTS, dtype=np.uint64)
+    sizes = Draws(0, "crop size", seeds[:, None] * np.uint64(ATTEMPTS) + tries)  # (N, A)
     area = side**2 * sizes.uniform("area", *scale)
-    aspect = np.exp(sizes.uniform("aspect", *np.log(_RATIO)))
+    aspect = np.exp(sizes.uniform("aspect", *np.log(RATIO)))
     height, width = np.rint(np.sqrt(area / aspect)), np.rint(np.sqrt(area * aspect))
     fits = (width > 0) & (width <= side) & (height > 0) & (height <= side)
     taken, found = (np.arange(len(fits)), fits.argmax(axis=1)), fits.any(axis=1)

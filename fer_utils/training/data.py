@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_convert
 
 from fer_utils import datasets, losses, metrics
 from fer_utils.core import InputError, RunParameters, resolve_path
@@ -37,8 +37,7 @@ def prepare_manifest(params: RunParameters, root: Path) -> pd.DataFrame:
         raise InputError(
             f"dataset {params.dataset!r} needs its folder: give data=… (make study … DATA=/path)"
         )
-    people = params.data_option("held_out_people")
-    if people:
+    if people := params.data_option("held_out_people"):
         manifest = datasets.hold_out_subjects(manifest, people, seed=params.data_seed)
     if params.target == "subject":
         manifest = datasets.hold_out_within_subjects(manifest, fraction=0.1, seed=params.data_seed)
@@ -52,11 +51,10 @@ def prepare_manifest(params: RunParameters, root: Path) -> pd.DataFrame:
 
 
 def _draw(params: RunParameters) -> pd.DataFrame:
-    options = ("subjects", "difficulty", "label_noise")
-    given = {name: params.data_option(name) for name in options}
+    options = {name: params.data_option(name) for name in ("subjects", "difficulty", "label_noise")}
     return datasets.read_synthetic(
         **{split: getattr(params, f"{split}_images") for split in datasets.SPLITS},
-        **{name: value for name, value in given.items() if value is not None},
+        **{name: value for name, value in options.items() if value is not None},
         image_size=square_side(params),
         proportions="balanced" if params.target == "subject" else "table3",
         seed=params.data_seed,
@@ -86,8 +84,7 @@ def _read(params: RunParameters, root: Path) -> pd.DataFrame:
     if leaks != "none" and not by_reader:
         manifest = datasets.remove_training_leaks(manifest, near=leaks == "near")
     for split in datasets.SPLITS:
-        images = getattr(params, f"{split}_images")
-        if images:  # 0: all
+        if images := getattr(params, f"{split}_images"):  # 0: all
             manifest = datasets.subsample(manifest, split, images, seed=params.data_seed)
     return datasets.group_held_out(manifest)
 
@@ -139,11 +136,8 @@ class SeededSampler(Sampler):
 class FaceDataset(Dataset):
     """The images of one split, a batch at a time: network input and targets.
 
-    Keys are indices (evaluation), or pairs (index, seed) (training, augmented).
-
-    Args:
-        targets: "label", "votes" (distributions) or "subject" (places in `classes`).
-        classes: of "subject": their names, in order.
+    Keys are indices (evaluation), or pairs (index, seed) (training, augmented). `targets` are
+    "label", "votes" (distributions) or "subject" (places in `classes`).
     """
 
     def __init__(self, manifest: pd.DataFrame, params: RunParameters, targets="label", classes=()):
@@ -204,10 +198,6 @@ class PrefetchLoader(DataLoader):
         return tuple(part.pin_memory() for part in batch) if self.pin_memory else batch
 
 
-def _as_it_is(batch):
-    return batch
-
-
 class ExpressionData(LightningDataModule):
     """Loaders over a manifest's splits: augmented and shuffled for training, else in order."""
 
@@ -222,7 +212,6 @@ class ExpressionData(LightningDataModule):
 
         def part(split: str, targets: str = kind) -> FaceDataset | None:
             rows = manifest[manifest["split"] == split].reset_index(drop=True)
-            rows.attrs = manifest.attrs
             return FaceDataset(rows, params, targets, classes) if len(rows) else None
 
         self.train = part("train", "votes" if votes else kind)
@@ -230,7 +219,7 @@ class ExpressionData(LightningDataModule):
 
     def _loader(self, dataset: FaceDataset, **options) -> DataLoader:
         # A GPU gets the squares and changes them itself; else the loading thread does.
-        collate = _as_it_is if self.on_gpu else dataset.inputs
+        collate = default_convert if self.on_gpu else dataset.inputs
         workers = self.params.workers if dataset._squares is None else 0
         options = options or {"batch_size": evaluation_batch(self.params.image_size)}
         return PrefetchLoader(
@@ -242,10 +231,8 @@ class ExpressionData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         ranks, rank = losses.world_size(), self.trainer.global_rank if self.trainer else 0
-        own = self.params.batch_size, self.params.seed
-        return self._loader(
-            self.train, batch_sampler=SeededSampler(len(self.train), *own, rank, ranks)
-        )
+        own = self.params.batch_size, self.params.seed, rank, ranks
+        return self._loader(self.train, batch_sampler=SeededSampler(len(self.train), *own))
 
     def val_dataloader(self) -> DataLoader:
         return self._loader(self.validation)

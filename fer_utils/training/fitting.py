@@ -5,7 +5,6 @@ import logging
 import shutil
 import signal
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +14,10 @@ import torch
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
 
-from fer_utils import datasets, losses, metrics, models
-from fer_utils.core import (
-    LOG_PROBABILITIES,
-    Diverged,
-    InputError,
-    Run,
-    RunParameters,
-    atomic_write,
-    in_headless_kernel,
-    parameters,
-    resolve_path,
-)
+from fer_utils import core, datasets, losses, metrics, models
+from fer_utils.core import LOG_PROBABILITIES, Diverged, InputError, Run, RunParameters
 from fer_utils.training.data import ExpressionData, prepare_manifest
-from fer_utils.training.module import ExpressionModule, recall_of_each
-from fer_utils.training.recorder import Abandoned, RunLogger
+from fer_utils.training.module import Abandoned, ExpressionModule, RunLogger, recall_of_each
 
 # Run parameters that a network's head, a loss and a Trainer take by the same names.
 HEAD = {"embedding_dim", "embedding_activation", "embedding_norm", "classifier"}
@@ -39,7 +27,6 @@ LOSS = {
 }
 TRAINER = {"devices", "strategy", "precision", "accumulate_grad_batches"}
 PIXELS = 32  # side length at which people are compared without a network
-COUNTED = ("leaks_removed", "near_leaks_removed")  # what a manifest says was left out
 
 
 class Interrupted(KeyboardInterrupt):
@@ -50,10 +37,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def fit(
-    params: RunParameters | dict,
-    root: Path | str | None = None,
-    on_epoch: Callable[[pd.DataFrame], None] | None = None,
-    stop: Callable[[], str] | None = None,
+    params: RunParameters | dict, root: Path | str | None = None, on_epoch=None, stop=None
 ) -> Run:
     """Train, select on validation, evaluate once, and leave a complete run folder.
 
@@ -63,7 +47,7 @@ def fit(
 
     Args:
         root: the checkout; default: the one around the working directory.
-        on_epoch: called after each epoch with the history so far.
+        on_epoch: called after each epoch with the history so far, a DataFrame.
         stop: asked at each batch whether to go on, "", or to end, "after_epoch" or "now". After the
             epoch the run is evaluated as it stands, but not finished (`Run.stopped`).
 
@@ -73,7 +57,7 @@ def fit(
             counts as finished. Later, the best epoch before is evaluated, with a warning.
         Interrupted: after Ctrl-C or `stop() == "now"`; only the current epoch is lost.
     """
-    params = parameters(params if isinstance(params, dict) else params.model_dump())
+    params = core.parameters(params if isinstance(params, dict) else params.model_dump())
     run = Run(params.study, params.run, root)
     with run.locked():
         run.check_same(params, longer=True)
@@ -123,24 +107,33 @@ def _complete(run: Run, params: RunParameters, logger: RunLogger) -> None:
         if logger.history:
             _take_best(run, module, logger)
             found |= _evaluate(run, params, module, data, trainer)
-    _write_metrics(run, params, manifest, logger, found)
+    done, stopped = len(logger.history), {}
+    if done < params.epochs and "diverged_in" not in found:
+        stopped = {"stopped_after": done, "epochs": params.epochs}
+    measured = stopped | _summary(params, manifest, logger) | found
+    run.write_json("stopped.json" if stopped else "metrics.json", measured)
 
 
-def _write_metrics(run, params, manifest: pd.DataFrame, logger: RunLogger, found: dict) -> None:
-    """The run's last file, or `stopped.json` where epochs are left."""
-    rows, about = logger.history, {}
-    stopped = len(rows) < params.epochs and "diverged_in" not in found
-    if stopped:
-        about = {"stopped_after": len(rows), "epochs": params.epochs}
-    if rows:
+def _summary(params: RunParameters, manifest: pd.DataFrame, logger: RunLogger) -> dict:
+    """Of a run but its scores: epochs, images by split and protocol, how many were left out."""
+    about = {}
+    if rows := logger.history:
         about |= {"best_epoch": logger.best["epoch"]}
         about |= {"collapsed": any(row["collapsed"] for row in rows)}
-    about |= _image_counts(manifest)
+    sizes, source = manifest["split"].value_counts(), manifest.attrs
+    about |= {f"{split}_images": int(sizes.get(split, 0)) for split in datasets.SPLITS}
+    if "protocol" in source:
+        about["protocol_name"] = source["protocol"]["name"]
+    leaks = ("leaks_removed", "near_leaks_removed")
+    about |= {name: int(source[name]) for name in leaks if source.get(name)}
+    about["bad_images"] = int(source.get("bad_images", {}).get("count", 0))
+    if "dropped" in source:
+        about["dropped_images"] = sum(source["dropped"].values())
     if rows:
         about["seconds"] = round(sum(row["seconds"] for row in rows), 1)
     if rows and params.target == "subject":
         about |= {name: logger.best[name] for name in ("validation_accuracy", "validation_f1")}
-    run.write_json("stopped.json" if stopped else "metrics.json", about | found)
+    return about
 
 
 def _manifest(run: Run, params: RunParameters) -> pd.DataFrame:
@@ -149,7 +142,7 @@ def _manifest(run: Run, params: RunParameters) -> pd.DataFrame:
         return prepare_manifest(params, run.root)
     manifest = datasets.read_manifest(run.path("manifest.parquet"))
     if params.data:
-        folder = resolve_path(params.data, run.root)
+        folder = core.resolve_path(params.data, run.root)
         now = datasets.read_dataset(params.dataset, folder, check_images=False)
         manifest.attrs["root"] = now.attrs["root"]
     return manifest
@@ -159,9 +152,8 @@ def build(params: RunParameters, manifest: pd.DataFrame, root: Path) -> Expressi
     """Network, pre-trained and frozen as asked, and loss, initialised from `params.seed` alone."""
     torch.manual_seed(params.seed)
     backbone = models.build_backbone(params.architecture, params.image_size)
-    source = params.weights
-    if source not in ("none", "imagenet"):
-        source = resolve_path(source, root)
+    given = params.weights not in ("none", "imagenet")
+    source = core.resolve_path(params.weights, root) if given else params.weights
     report = models.load_pretrained(backbone, source, params.input_convention)
     if params.target == "label":
         counts = datasets.class_counts(manifest, "train")
@@ -188,7 +180,7 @@ def _trainer(params: RunParameters, logger: RunLogger) -> lightning.Trainer:
     if params.device in there and not there[params.device]():
         raise InputError(f"expected a device {params.device!r}, found none; use 'auto' or 'cpu'")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    watched = not in_headless_kernel()
+    watched = not core.in_headless_kernel()
     with _quiet():
         return lightning.Trainer(
             accelerator="gpu" if params.device == "cuda" else params.device,
@@ -254,7 +246,7 @@ def _take_best(run: Run, module: ExpressionModule, logger: RunLogger) -> None:
     models.load_weights(module.evaluated, logger.best_file("weights"))
     for kind, name in (("weights", "best.safetensors"), ("centers", "centers.npy")):
         if logger.best_file(kind).is_file():
-            with atomic_write(run.path(name)) as temporary:
+            with core.atomic_write(run.path(name)) as temporary:
                 shutil.copyfile(logger.best_file(kind), temporary)
 
 
@@ -272,19 +264,17 @@ def _evaluate(run, params, module, data: ExpressionData, trainer) -> dict:
         if "test" not in splits:
             return {}
         return _verify(run, splits["test"], results["test"][1], params.data_seed)
-    tables = {name: _predictions(name, splits[name], log_p) for name, (log_p, _) in results.items()}
-    with atomic_write(run.path("predictions.parquet")) as temporary:
+    tables = {}
+    for name, (log_p, _) in results.items():
+        images, labels = splits[name]["image"].astype(str), splits[name]["label"].astype(np.int64)
+        about = pd.DataFrame({"split": name, "image": images, "label": labels})
+        table = pd.DataFrame(log_p.astype(np.float16), columns=LOG_PROBABILITIES)
+        tables[name] = pd.concat([about.reset_index(drop=True), table], axis=1)
+    with core.atomic_write(run.path("predictions.parquet")) as temporary:
         pd.concat(tables.values()).to_parquet(temporary, index=False)
-    with atomic_write(run.path("features.npy")) as temporary:
+    with core.atomic_write(run.path("features.npy")) as temporary:
         np.save(temporary, results[params.evaluation][1])
     return _score(tables[params.evaluation])
-
-
-def _predictions(split: str, manifest: pd.DataFrame, log_p: np.ndarray) -> pd.DataFrame:
-    images, labels = manifest["image"].astype(str), manifest["label"].astype(np.int64)
-    about = pd.DataFrame({"split": split, "image": images, "label": labels})
-    table = pd.DataFrame(log_p.astype(np.float16), columns=LOG_PROBABILITIES)
-    return pd.concat([about.reset_index(drop=True), table], axis=1)
 
 
 def _score(predictions: pd.DataFrame) -> dict:
@@ -306,7 +296,7 @@ def _verify(run: Run, people: pd.DataFrame, features: np.ndarray, seed: int) -> 
     of_pixels = metrics.cosine_similarities(pixels, places.reshape(pairs.shape))
     columns = {"image_1": images[pairs[:, 0]], "image_2": images[pairs[:, 1]], "same": same}
     columns |= {"similarity": of_network, "pixel_similarity": of_pixels}
-    with atomic_write(run.path("verification.parquet")) as temporary:
+    with core.atomic_write(run.path("verification.parquet")) as temporary:
         pd.DataFrame(columns).to_parquet(temporary, index=False)
     by_pixels = metrics.verify(of_pixels, same)
     return {
@@ -314,16 +304,3 @@ def _verify(run: Run, people: pd.DataFrame, features: np.ndarray, seed: int) -> 
         **{f"verification_pixel_{name}": by_pixels[name] for name in ("accuracy", "auc")},
         "verification_people": int(people["subject"].nunique()),
     }
-
-
-def _image_counts(manifest: pd.DataFrame) -> dict:
-    """How many images a run has, by which protocol, and how many were left out and why."""
-    sizes, about = manifest["split"].value_counts(), manifest.attrs
-    counts = {f"{name}_images": int(sizes.get(name, 0)) for name in ("train", "validation", "test")}
-    if "protocol" in about:
-        counts["protocol_name"] = about["protocol"]["name"]
-    counts |= {name: int(about[name]) for name in COUNTED if about.get(name)}
-    counts["bad_images"] = int(about.get("bad_images", {}).get("count", 0))
-    if "dropped" in about:
-        counts["dropped_images"] = sum(about["dropped"].values())
-    return counts

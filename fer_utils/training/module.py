@@ -1,34 +1,40 @@
-"""The LightningModule: Algorithm 1 of the paper in `training_step`."""
+"""The LightningModule, Algorithm 1 of the paper in `training_step`, and what an epoch leaves."""
 
 import copy
 import math
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.distributed as dist
-from pytorch_lightning import LightningModule
+import torch.nn.functional as F
+from pytorch_lightning import Callback, LightningModule
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from fer_utils import losses, metrics, models
-from fer_utils.core import EXPRESSIONS, RunParameters
-from fer_utils.training.recorder import center_stats, embedding_stats
+from fer_utils.core import EXPRESSIONS, Diverged, Run, RunParameters, atomic_write
+
+SCORES = ("train_loss", "validation_loss", "validation_accuracy", "validation_f1")
+SUFFIXES = {"weights": "safetensors", "centers": "npy"}
+COLLAPSED = 0.1  # what fell below this share of what it was counts as fallen to zero
 
 
 class ExpressionModule(LightningModule):
     """A `FERNet` and its joint loss, trained by the paper's recipe.
 
     In evaluation mode the network with averaged weights answers, if there is one.
-    `pretrained` is the report of `load_pretrained`.
     """
 
-    def __init__(
-        self, network: nn.Module, loss: nn.Module, params: RunParameters, pretrained: dict
-    ):
+    def __init__(self, network: nn.Module, loss: nn.Module, params: RunParameters, pretrained=None):
         super().__init__()
         self.network, self.loss, self.params = network, loss, params
-        self.pretrained = pretrained
+        self.pretrained = pretrained  # the report of `load_pretrained`
         self.average = WeightAverage(network, params.ema_decay) if params.ema_decay else None
         # Mean embedding norm of the very first batch: what a collapse is measured against.
         self.register_buffer("first_norm", torch.tensor(math.nan))
@@ -109,9 +115,9 @@ class ExpressionModule(LightningModule):
     def predict_step(self, batch: tuple[Tensor, Tensor], _, dataloader_idx=0):
         """Log-probabilities (N, C) and features (N, D); of people the features alone."""
         logits, features = self(batch[0])
-        if self.params.target == "subject":
-            return logits[:, :0].float().cpu(), features.float().cpu()
-        return self._probabilities(batch[0], logits).log().cpu(), features.float().cpu()
+        log_p = self._probabilities(batch[0], logits).log()
+        log_p = log_p[:, :0] if self.params.target == "subject" else log_p
+        return log_p.cpu(), features.float().cpu()
 
     def _probabilities(self, images: Tensor, logits: Tensor) -> Tensor:
         """(N, C); with `flip_tta` the mean of an image's and its mirror image's."""
@@ -133,12 +139,11 @@ class ExpressionModule(LightningModule):
         if losses.world_size() > 1:
             dist.all_reduce(train_loss, dist.ReduceOp.AVG)
         recalls = recall_of_each(targets, found) if self.params.target == "label" else {}
-        f1 = f1_score(targets, found, average="macro", zero_division=0)
         return {
             "train_loss": float(train_loss),
             "validation_loss": float(sum(loss)) / len(targets),
             "validation_accuracy": float(np.mean(found == targets)),
-            "validation_f1": float(f1),
+            "validation_f1": float(f1_score(targets, found, average="macro", zero_division=0)),
             **{f"validation_{name}": value for name, value in recalls.items()},
             "learning_rate": self._learning_rate,
             **embedding_stats(features, labels, self.network.num_classes),
@@ -194,3 +199,163 @@ class WeightAverage(nn.Module):
                 own.copy_(other)
         average = get_ema_multi_avg_fn(min(self.decay, (1 + step) / (10 + step)))
         average(*map(list, zip(*pairs, strict=True)), None)
+
+
+class CollapseWarning(UserWarning):
+    """The embedding shrank to a point, or its classes to one; the run learns nothing now."""
+
+
+class Abandoned(Exception):
+    """The current epoch shall not be finished."""
+
+
+def embedding_stats(features: Tensor, targets: Tensor, classes: int) -> dict[str, float]:
+    """Size and spread of an embedding (N, D) of `targets` (N,), in its own units."""
+    means, present = _class_means(features, targets, classes)
+    return {
+        "embedding_norm": float(features.norm(dim=1).mean()),
+        "within_distance": float((features - means[targets]).norm(dim=1).mean()),
+        "between_distance": _spread(means[present]),
+    }
+
+
+def center_stats(cluster, before: Tensor, features: Tensor, targets: Tensor) -> dict[str, float]:
+    """Where a loss's centres (C, D) are, in the units of the features (N, D) as they see them.
+
+    Of the `LossWithCenters` `cluster`, whose centres were `before` the epoch; None has NaN alone.
+    """
+    if cluster is None:
+        return dict.fromkeys(("center_offset", "center_distance", "center_movement"), math.nan)
+    centers = cluster.centers.detach()
+    seen = F.normalize(features, dim=1) if cluster.normalize else features
+    means, present = _class_means(seen, targets, len(centers))
+    return {
+        "center_offset": float((centers - means)[present].norm(dim=1).mean()),
+        "center_distance": _spread(centers),
+        "center_movement": float((centers - before).norm(dim=1).mean()),
+    }
+
+
+def _class_means(features: Tensor, targets: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """(C, D), and whether each class occurs."""
+    counts = losses.sum_by_class(torch.ones_like(features[:, :1]), targets, classes)  # (C, 1)
+    return losses.sum_by_class(features, targets, classes) / counts.clamp(min=1), counts[:, 0] > 0
+
+
+def _spread(points: Tensor) -> float:
+    """Root mean square distance between points; NaN of one."""
+    pairs = len(points) * (len(points) - 1)
+    return math.sqrt(float(losses.center_separation(points).sum()) / pairs) if pairs else math.nan
+
+
+def find_collapse(history: list[dict], first_norm: float) -> str | None:
+    """What to say where the embedding has collapsed in the last row of the history, else None.
+
+    `first_norm` is the mean embedding norm of the very first training batch.
+    """
+    widest = max(row.get("between_distance", 0.0) for row in history)
+    # No wider than the untrained embedding was long: what blew up and came back has not collapsed.
+    healthy = {"embedding_norm": first_norm, "between_distance": min(widest, first_norm)}
+    for name, was in healthy.items():
+        now = history[-1][name]
+        if now < COLLAPSED * was:
+            return (
+                f"the embedding collapsed in epoch {len(history)}: its {name} fell to {now:.2g}, "
+                f"{100 * now / was:.2g} % of {was:.2g}. A term with centres pulls all features to "
+                "one point: use center_init='class_means', lower cluster_weight (λ) or set "
+                "embedding_norm='batch'; without such a term, lower learning_rate"
+            )
+    return None
+
+
+class RunLogger(Callback):
+    """After each epoch: a row of `history.csv`, the weights if they are best, then `last.ckpt`.
+
+    The checkpoint is written last and holds the history: an epoch cut short leaves no trace in it.
+    Weights carry their epoch in their name, and those of an earlier best epoch go only after the
+    checkpoint has been written, so that whenever the process dies both belong together.
+    """
+
+    def __init__(self, run: Run, selection: str, on_epoch: Callable | None = None, stop=None):
+        self.run, self.selection = run, selection
+        self.on_epoch, self.stop = on_epoch, stop or str
+        self.history: list[dict] = []
+        self._started = time.perf_counter()
+
+    def state_dict(self) -> dict:
+        return {"history": self.history}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.history = state["history"]
+
+    @property
+    def best(self) -> dict:
+        """The selected epoch's row: best on validation (the earliest of equals) or last."""
+        if self.selection == "last":
+            return self.history[-1]
+        return max(self.history, key=lambda row: row[f"validation_{self.selection}"])
+
+    def best_file(self, kind: str) -> Path:
+        """Path of the selected epoch's "weights" or "centers"."""
+        return self.run.path(f".{kind}-{self.best['epoch']:04d}.{SUFFIXES[kind]}")
+
+    def on_train_epoch_start(self, *_) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_batch_start(self, *_) -> None:
+        if self.stop() == "now":
+            raise Abandoned
+
+    on_predict_batch_start = on_train_batch_start
+
+    def on_train_epoch_end(self, trainer, module) -> None:
+        row = {"epoch": trainer.current_epoch + 1, **module.epoch_record()}
+        if not np.isfinite([row["train_loss"], row["validation_loss"]]).all():
+            raise Diverged(f"expected finite losses, found {row['train_loss']} in training")
+        collapsed = find_collapse([*self.history, row], float(module.first_norm))
+        if collapsed and not any(earlier["collapsed"] for earlier in self.history):
+            warnings.warn(CollapseWarning(collapsed), stacklevel=1)
+        self.history.append({**row, "collapsed": bool(collapsed), "seconds": self._seconds()})
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(self.run.path("last.ckpt"))  # meets the one that writes
+            return
+        if self.best is self.history[-1]:
+            self._write_best(module)
+        table = self._write_history()
+        with atomic_write(self.run.path("last.ckpt")) as temporary:
+            trainer.save_checkpoint(temporary)
+        self._forget_others()
+        if self.on_epoch:
+            self.on_epoch(table)
+        if self.stop():
+            trainer.should_stop = True  # after the checkpoint, which knows nothing of it
+
+    def _seconds(self) -> float:
+        return round(time.perf_counter() - self._started, 3)
+
+    def _write_best(self, module) -> None:
+        score = self.best[f"validation_{'f1' if self.selection == 'last' else self.selection}"]
+        about = {"epoch": str(self.best["epoch"]), "score": repr(score)}
+        models.save_weights(module.evaluated, self.best_file("weights"), about)
+        # The centres belong to the raw weights: beside averaged ones they would say nothing.
+        if module.loss.centers is not None and module.average is None:
+            with atomic_write(self.best_file("centers")) as temporary:
+                np.save(temporary, module.loss.centers.detach().cpu().numpy())
+
+    def _forget_others(self) -> None:
+        for kind, suffix in SUFFIXES.items():
+            for path in self.run.folder.glob(f".{kind}-*.{suffix}"):
+                if path != self.best_file(kind):
+                    path.unlink()
+
+    def record_divergence(self) -> int:
+        """Give the epoch whose numbers were not finite a row of its own; returns which it was."""
+        row = {"epoch": len(self.history) + 1, **dict.fromkeys(SCORES, np.nan)}
+        self._write_history(row | {"collapsed": False, "seconds": self._seconds()})
+        return row["epoch"]
+
+    def _write_history(self, *more: dict) -> pd.DataFrame:
+        table = pd.DataFrame([*self.history, *more])
+        with atomic_write(self.run.path("history.csv")) as temporary:
+            table.to_csv(temporary, index=False)
+        return table

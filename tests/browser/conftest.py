@@ -87,6 +87,20 @@ def portrait(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def film(portrait):
+    """A video of the portrait, 0.8 seconds long: of its eight frames four are looked at."""
+    import cv2
+
+    frame = cv2.imread(str(portrait))
+    path = portrait.with_name("film.avi")
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, frame.shape[1::-1])
+    for _ in range(8):
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope="session")
 def browser(portrait, tmp_path_factory):
     """Chromium, whose webcam sees the portrait."""
     from PIL import Image
@@ -122,9 +136,11 @@ def open_notebook(page, lab, checkout):
     opened = []
 
     def open_with(name: str, **values) -> Notebook:
-        node = load_notebook_node(str(servers.ROOT / "notebooks" / f"{name}.ipynb"))
-        node = parameterize_notebook(node, values) if values else node
-        nbformat.write(node, checkout / "notebooks" / f"{name}.ipynb")
+        path, copy = (root / "notebooks" / f"{name}.ipynb" for root in (servers.ROOT, checkout))
+        shutil.copy(path, copy)
+        if values:  # papermill adds metadata, which the file does without
+            node = parameterize_notebook(load_notebook_node(str(path)), values)
+            nbformat.write(node, copy)
         opened.append(Notebook(page, lab, name))
         return opened[-1]
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 from tests.browser.servers import ROOT
 
@@ -16,6 +16,7 @@ ARTEFACTS = ROOT / ".cache" / "browser"  # screenshots; not committed
 # Of the README: `SCREENS=figures/screens make test-browser` takes them anew.
 SCREENS = ROOT / os.environ.get("SCREENS", ".cache/browser")
 MOST_BYTES = 100_000
+WIDEST = 1066  # pixels
 OUTPUT = ".jp-OutputArea-output"
 
 
@@ -24,7 +25,9 @@ def save_screen(locator, name: str) -> None:
     SCREENS.mkdir(parents=True, exist_ok=True)
     locator.page.wait_for_timeout(500)
     whole = Image.open(io.BytesIO(locator.screenshot())).convert("RGB")
-    whole = whole.crop((0, 0, whole.width, min(whole.height, 900)))
+    written = ImageChops.difference(whole, Image.new("RGB", whole.size, "white"))
+    right, bottom = (end + 8 for end in written.point(lambda v: 255 * (v > 40)).getbbox()[2:])
+    whole = whole.crop((0, 0, min(right, whole.width, WIDEST), min(bottom, whole.height, 900)))
     for colors in (256, 128, 64, 32, 16):
         whole.quantize(colors).save(SCREENS / f"{name}.png", optimize=True)
         if (SCREENS / f"{name}.png").stat().st_size <= MOST_BYTES:
@@ -69,7 +72,9 @@ class Notebook:
         """Run all cells; returns the seconds until the first picture was there."""
         started = time.perf_counter()
         self.start()
-        self.page.locator(f"{OUTPUT} img, {OUTPUT} svg, {OUTPUT} canvas").first.wait_for()
+        picture = f"{OUTPUT} img, {OUTPUT} svg, {OUTPUT} canvas"  # none comes where a cell fails
+        there = "picture => window.done || document.querySelector(picture)"
+        self.page.wait_for_function(there, arg=picture)
         first = time.perf_counter() - started
         self.wait()
         return first

@@ -9,12 +9,16 @@ from tests.browser.conftest import TINY
 from tests.browser.notebook import OUTPUT, save_screen
 
 pytestmark = pytest.mark.browser
-PEOPLE = {"study": "browser", "train_images": 200, "image_size": 32, "epochs": 2, "threads": 1}
+PEOPLE = {
+    "study": "browser", "train_images": 200, "image_size": 32, "epochs": 2, "threads": 1,
+    "data_options": {"subjects": 20, "held_out_people": 0.2},
+}  # fmt: skip
 NOTEBOOKS = {  # parameters, and what is shown of it in notebooks/README.md
-    "01_explore_data": ({"train_images": 400}, f"{OUTPUT}:has(.widget-hslider)"),
-    "02_pretrain_identity": (PEOPLE, f"{OUTPUT}:has(.widget-button)"),
+    "01_explore_data": ({"train_images": 400, "per_class": 3}, f"{OUTPUT}:has(.widget-hslider)"),
+    "02_pretrain_identity": (PEOPLE, f"{OUTPUT}:has(.widget-hslider)"),
     "04_evaluate_run": ({"source": "browser/trained"}, f"{OUTPUT}:has(.widget-gridbox)"),
     "05_paper_figures": ({}, f"{OUTPUT}:has(img)"),
+    "07_recognise_faces": ({}, f"{OUTPUT}:has(input[type=file])"),
     "08_compare_losses": ({"study": "ferplus_best"}, f"{OUTPUT}:has(img)"),
 }
 

@@ -7,7 +7,7 @@ import pytest
 
 from fer_utils.core import InputError
 from fer_utils.datasets import read_affectnet
-from fer_utils.datasets.lists import read_columns
+from fer_utils.datasets.manifest import read_columns
 from tests.datasets import trees
 from tests.datasets.trees import AFFECTNET_HEADER, TRAINING, VALIDATION, affectnet_line, picture
 

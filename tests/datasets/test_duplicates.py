@@ -63,7 +63,7 @@ def test_duplicates_are_found_within_and_across_splits(planted):
     groups, quick = find_groups(planted), find_groups(planted, near=False)
     assert groups["exact"].tolist() == [0, 0, 1, 1, *[-1] * 9]
     assert groups["group"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, -1, -1, -1]
-    assert duplicates.duplicate_groups(planted).tolist() == groups["group"].tolist()
+    assert find_groups(planted)["group"].tolist() == groups["group"].tolist()
     assert quick["group"].equals(groups["exact"])
     assert audit(planted, near=False).duplicates["near"].sum() == 0
 
@@ -91,7 +91,7 @@ def test_the_same_images_are_searched_once(planted, tmp_path, monkeypatch, damag
 
     def search(table):
         with remembered_checks(tmp_path):
-            return duplicates.duplicate_groups(table).tolist()
+            return find_groups(table)["group"].tolist()
 
     first = search(marked)
     assert first == search(planted) == search(marked) and searched == [11]
@@ -103,7 +103,7 @@ def test_the_same_images_are_searched_once(planted, tmp_path, monkeypatch, damag
     boxed = marked.assign(box_x=0, box_y=0, box_width=9, box_height=9)  # other parts of the images
     others = boxed, boxed.assign(box_x=1), marked.iloc[2:]
     assert all(search(table) for table in others) and searched == [11, 11, 11, 11, 11, 10]
-    duplicates.duplicate_groups(marked)  # outside nothing is remembered
+    find_groups(marked)  # outside nothing is remembered
     assert len(searched) == 7
 
 

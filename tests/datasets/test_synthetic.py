@@ -19,7 +19,7 @@ from fer_utils.datasets.synthetic import (
     draw_manifest,
     read_synthetic,
 )
-from fer_utils.datasets.synthetic.canvas import Patch, column, length, view
+from fer_utils.datasets.synthetic.faces import Patch, column, length, view
 from fer_utils.datasets.synthetic.people import UNITS, activations, displacements, label_confusion
 
 ROWS = ["label", "subject", "expression", "second"]

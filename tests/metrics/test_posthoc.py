@@ -10,6 +10,7 @@ from scipy.special import log_softmax, softmax
 
 from fer_utils import metrics
 from fer_utils.core import InputError
+from fer_utils.metrics.posthoc import read_curve
 
 COUNTS = np.array([400, 300, 160, 120, 60, 20, 100, 24])
 LABELS = np.repeat(np.arange(8), COUNTS // 2)
@@ -110,7 +111,38 @@ def test_tau_at_its_bound_says_so():
     assert balanced == 0 and balanced.bound  # all right as they are: the smallest of equals
 
 
+def test_probability_0_is_no_obstacle():
+    """What float16 stores as −inf: some classes are out of the question, now and then the true."""
+    log_p = network(sharp=3.0)
+    gone = np.where(log_p < -9, -np.inf, log_p)
+    assert (
+        np.isinf(gone[np.arange(len(LABELS)), LABELS]).any() and np.isfinite(gone).any(axis=1).all()
+    )
+    for change in (
+        lambda x: metrics.logit_adjust(x, COUNTS, 0.5),
+        lambda x: metrics.apply_temperature(x, 2.0),
+    ):
+        kept = np.exp(change(log_p)) * np.isfinite(gone)
+        expected = kept / kept.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(np.exp(change(gone)), expected, atol=1e-12)
+    assert metrics.choose_tau(gone, LABELS, COUNTS) == pytest.approx(
+        metrics.choose_tau(np.maximum(gone, -1e4), LABELS, COUNTS)
+    )
+    right = gone.argmax(axis=1) == LABELS
+    found = metrics.fit_temperature(gone[right], LABELS[right])
+    assert found == metrics.fit_temperature(np.maximum(gone, -65504)[right], LABELS[right])
+    assert np.isfinite(metrics.fit_temperature(gone, LABELS))
+    compared = metrics.compare_at_equal_accuracy(LABELS, gone, COUNTS, gone, resamples=9)
+    assert compared["difference"] <= 1e-9
+
+
 # ---- at equal accuracy
+
+
+def at_accuracy(curve, accuracy):
+    columns = (curve[[name]].to_numpy() for name in ("accuracy", "macro_recall"))
+    return read_curve(*columns, np.array([accuracy]))[0][0]
+
 
 CURVE = pd.DataFrame(
     {"accuracy": [0.80, 0.82, 0.82, 0.78, 0.70], "macro_recall": [0.5, 0.6, 0.65, 0.7, 0.68]}
@@ -129,14 +161,14 @@ CURVE = pd.DataFrame(
     ],
 )
 def test_a_curve_is_read_at_an_accuracy(accuracy, recall):
-    assert metrics.curve_at_accuracy(CURVE, accuracy) == pytest.approx(recall)
+    assert at_accuracy(CURVE, accuracy) == pytest.approx(recall)
 
 
 def test_a_dip_of_the_line_does_not_end_it():
     """Near its peak the line is flat: which τ falls below first is left to chance."""
     dipped = pd.DataFrame({"accuracy": [0.8, 0.82, 0.79, 0.81, 0.77], "macro_recall": range(5)})
-    assert metrics.curve_at_accuracy(dipped, 0.80) == pytest.approx(3.25)
-    assert metrics.curve_at_accuracy(dipped, 0.79) == pytest.approx(3.5)
+    assert at_accuracy(dipped, 0.80) == pytest.approx(3.25)
+    assert at_accuracy(dipped, 0.79) == pytest.approx(3.5)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -171,7 +203,7 @@ def test_a_better_method_lies_above_the_line_and_a_worse_one_below():
         assert found["accuracy"] == pytest.approx(own["accuracy"])
         assert found["macro_recall"] == pytest.approx(own["macro_recall"])
         curve = metrics.operating_curve(free, LABELS, COUNTS, options["taus"])
-        line = metrics.curve_at_accuracy(curve, own["accuracy"])
+        line = at_accuracy(curve, own["accuracy"])
         assert found["free"] == pytest.approx(line)
         assert found["difference"] == pytest.approx(own["macro_recall"] - line)
         apart = found["free_accuracy"] - found["accuracy"]
@@ -199,7 +231,9 @@ def test_groups_widen_the_interval_against_the_line():
     ("call", "named"),
     [
         (lambda: metrics.logit_adjust(np.zeros((3, 7)), COUNTS, 1), r"\(3, 7\)"),
-        (lambda: metrics.logit_adjust(np.full((3, 8), -np.inf), COUNTS, 1), "found 24"),
+        (lambda: metrics.logit_adjust(np.full((3, 8), -np.inf), COUNTS, 1), "found 3 rows"),
+        (lambda: metrics.logit_adjust([[0.0] * 7 + [np.nan]], COUNTS, 1), "found 1 row"),
+        (lambda: metrics.logit_adjust([[0.0] * 7 + [np.inf]], COUNTS, 1), "found 1 row"),
         (lambda: metrics.logit_adjust(np.zeros((3, 8)), COUNTS[:3], 1), "400, 300|400.0, 300.0"),
         (lambda: metrics.logit_adjust(np.zeros((3, 8)), -COUNTS, 1), "-400"),
         (lambda: metrics.apply_temperature(np.zeros((3, 8)), 0), "found 0"),

@@ -94,3 +94,16 @@ def test_runs_of_several_studies_keep_apart_by_name_and_counts():
     cases = {case.name: case.counts[0, 0] for case in report.read_cases(joined)}
     assert cases == {"mine/first": 400, "yours/first": 800}
     assert set(joined.history["run"]) == {"mine/first-seed0", "yours/first-seed0"}
+
+
+def test_probabilities_of_0_are_read(folds):
+    """A log-probability below what float16 holds is stored as −inf."""
+    rows = folds.predictions.copy()
+    values = rows[made.COLUMNS].to_numpy(copy=True)
+    values[np.arange(0, len(values), 3), values[::3].argmin(axis=1)] = -np.inf
+    rows[made.COLUMNS] = values
+    case, other = report.read_cases(made.change(folds, predictions=rows))[:2]
+    assert np.isinf(case.log_p).any() and case.taus and case.temperatures
+    for log_p in (case.log_p, case.adjusted, case.cooled):
+        assert np.isfinite(case.score(log_p, resamples=5)).all(axis=None)
+    assert np.isfinite(case.compare(other, ["accuracy"])["difference"]).all()

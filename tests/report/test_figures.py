@@ -191,8 +191,6 @@ def test_the_network_is_drawn_from_what_ran():
     legend = texts(FIGURES["network"]().axes[0].get_legend().get_texts())
     assert legend == ["frozen: 9.54 k parameters", "trained: 28.6 k parameters"]
     assert [short_count(n) for n in (9536, 26_044_000, 512)] == ["9.54 k", "26 M", "512"]
-    plain = report.figure_architecture(made.ARCHITECTURE, "softmax")
-    assert "+ λ ×" in found and "+ λ ×" not in texts(plain.axes[0].texts)
 
 
 def test_a_users_own_settings_do_not_mix_in_and_pyplot_knows_nothing():

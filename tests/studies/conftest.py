@@ -11,10 +11,11 @@ from fer_utils.core import LOG_PROBABILITIES, Run, parameters
 STUDY = {"title": "t", "note": "n", "seeds": [0, 1], "variants": {"one": {}, "two": {}}}
 
 
-def write_run(root, study, name, seed, skill=1.0, images=64, evaluation="test"):
+def write_run(root, study, name, seed, skill=1.0, images=64, evaluation="test", prefix="", **own):
     """A finished run whose predictions are right the more often the higher its skill."""
     run = Run(study, name, root)
-    params = parameters({"study": study, "run": name, "seed": seed, "evaluation": evaluation})
+    own |= {"study": study, "run": name, "seed": seed, "evaluation": evaluation}
+    params = parameters(own)
     run.folder.mkdir(parents=True)
     run.start(params)
     labels = np.arange(images) % 8
@@ -23,7 +24,7 @@ def write_run(root, study, name, seed, skill=1.0, images=64, evaluation="test"):
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     table = pd.DataFrame(log_p.astype(np.float16), columns=LOG_PROBABILITIES)
     table.insert(0, "label", labels)
-    table.insert(0, "image", [f"{number:03d}.png" for number in range(images)])
+    table.insert(0, "image", [f"{prefix}{number:03d}.png" for number in range(images)])
     table.insert(0, "split", evaluation)
     table.to_parquet(run.path("predictions.parquet"))
     manifest = table[["image", "label", "split"]].copy()

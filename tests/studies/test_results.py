@@ -6,10 +6,22 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
-from fer_utils import studies
+from fer_utils import metrics, report, studies
 from fer_utils.core import LOG_PROBABILITIES, InputError, Run
-from tests.studies.conftest import write_run
+from tests.studies.conftest import STUDY, write_run
+
+
+def rights(results, run):
+    """The labels of a run's images, and which of them were recognised."""
+    rows = results.predictions[results.predictions["run"] == run].sort_values("image")
+    p = metrics.probabilities(rows[list(LOG_PROBABILITIES)])
+    return rows["label"], p.argmax(1) == rows["label"]
+
+
+def compare(a, b, root):
+    return report.compare(*(studies.read_run_set(name, root) for name in (a, b)))
 
 
 def contents(folder):
@@ -24,10 +36,8 @@ def test_what_is_collected_is_read_again(root, study):
     pd.testing.assert_frame_equal(
         read.predictions[gathered.predictions.columns], gathered.predictions, check_dtype=False
     )
-    labels = read.scored("two-seed1")["label"]
-    predicted = studies.probabilities(read.scored("two-seed1")).argmax(1)
     accuracy = read.runs.set_index("run").loc["two-seed1", "accuracy"]
-    assert accuracy == pytest.approx((predicted == labels).mean(), abs=1e-9)
+    assert accuracy == pytest.approx(rights(read, "two-seed1")[1].mean(), abs=1e-9)
 
 
 def test_images_are_listed_once(root, study):
@@ -137,26 +147,53 @@ def test_unknown_results_are_refused(root):
 
 def test_a_better_variant_is_told_from_noise(root, study):
     studies.collect(study, root)
-    found = studies.compare("mine/one", "mine/two", root)
-    row = found.table.set_index("metric").loc["macro_recall"]
+    found = compare("mine/one", "mine/two", root)
+    row = found.set_index("metric").loc["macro_recall"]
     assert row["low"] > 0 and row["seeds"] == 2
     recalls = []
     for case in ("one", "two"):
         for seed in (0, 1):
-            rows = studies.read_results("mine", root).scored(f"{case}-seed{seed}")
-            right = studies.probabilities(rows).argmax(1) == rows["label"]
-            recalls.append(right.groupby(rows["label"]).mean().mean())
+            labels, right = rights(studies.read_results("mine", root), f"{case}-seed{seed}")
+            recalls.append(right.groupby(labels).mean().mean())
     assert row["difference"] == pytest.approx(np.mean(recalls[2:]) - np.mean(recalls[:2]))
-    assert len(found.verdicts) == 1
-    shown = studies.format_comparison(found)
-    assert shown.loc[0, "B − A"] == f"{100 * row['difference']:+.1f}"
+    (said,) = found.attrs["said"]
+    assert said.startswith("Macro recall of mine/two against mine/one: ")
+    shown = report.format_comparison(found)
+    assert shown.loc[0, "B − A"] == f"{100 * row['difference']:+.1f}" and "case" not in shown
+
+
+def test_cases_of_one_name_are_compared_and_others_named(root, study):
+    studies.collect(study, root)
+    write_run(root, "yours", "one", 0, skill=2.0)
+    write_run(root, "yours", "four", 0)
+    found = compare("mine", "yours", root)
+    assert found["case"].unique().tolist() == ["one"] and found["metric"].nunique() == 7
+    verdict, mine, yours = found.attrs["said"]
+    assert verdict.startswith("Macro recall of one of yours against one of mine: ")
+    assert mine == "Only in mine, not compared: two-seed0, one-seed1, two-seed1."
+    assert yours == "Only in yours, not compared: four."
+
+
+def test_a_fold_is_compared_alone_and_a_case_with_all_its_folds(root):
+    text = yaml.safe_dump(STUDY | {"seeds": [0], "folds": 3, "parameters": {"dataset": "folder"}})
+    (root / "experiments/folded.yaml").write_text(text)
+    for fold in range(3):
+        own = {"dataset": "folder", "protocol": "k_fold", "folds": 3, "fold": fold}
+        for name, skill in (("one", 1.0), ("two", 3.0)):
+            run = f"{name}-fold{fold}-seed0"
+            write_run(root, "folded", run, 0, skill, prefix=f"{fold}-", **own)
+    studies.collect(studies.load_study("folded", root), root)
+    alone = compare("folded/one-fold1-seed0", "folded/two-fold1-seed0", root)
+    whole = compare("folded/one", "folded/two", root)
+    assert alone["seeds"].tolist() == whole["seeds"].tolist() == [1] * 7
+    assert whole["high"][1] - whole["low"][1] < alone["high"][1] - alone["low"][1]
 
 
 def test_own_runs_are_compared_without_results(root):
     for name, skill in (("first", 1.0), ("t1", 2.0)):
         write_run(root, "explore", name, 0, skill)
-    found = studies.compare("explore/first", "explore/t1", root)
-    assert found.table.set_index("metric").loc["accuracy", "seeds"] == 1
+    found = compare("explore/first", "explore/t1", root)
+    assert found.set_index("metric").loc["accuracy", "seeds"] == 1
     assert studies.read_run_set("explore", root).runs["variant"].tolist() == ["first", "t1"]
 
 
@@ -166,7 +203,7 @@ def test_own_runs_are_compared_without_results(root):
         ("mine/one", "mine/one", "two different"),
         ("mine/on", "mine/two", "one"),
         ("mne", "mine", "mine"),
-        ("mine/one-seed0", "small/only-seed0", "one test set"),
+        ("mine/one-seed0", "small/only-seed0", "64 and 32 that differ"),
         ("mine", "small", "same case"),
     ],
 )
@@ -174,7 +211,7 @@ def test_what_cannot_be_compared_is_refused(root, study, a, b, said):
     studies.collect(study, root)
     write_run(root, "small", "only-seed0", 0, images=32)
     with pytest.raises(InputError, match=said):
-        studies.compare(a, b, root)
+        compare(a, b, root)
 
 
 def test_incomplete_predictions_are_refused(root, study):
@@ -182,4 +219,4 @@ def test_incomplete_predictions_are_refused(root, study):
     path = root / "results/mine/predictions.parquet"
     pd.read_parquet(path).iloc[1:].to_parquet(path)
     with pytest.raises(InputError, match="one-seed0 is incomplete"):
-        studies.compare("mine/one", "mine/two", root)
+        compare("mine/one", "mine/two", root)

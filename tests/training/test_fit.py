@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from fer_utils import metrics, models, training
 from fer_utils.core import LOG_PROBABILITIES, Diverged, InputError, Run, parameters
-from fer_utils.training.recorder import RunLogger
+from fer_utils.training.module import RunLogger
 
 
 def log_probabilities(run):

@@ -8,8 +8,13 @@ from torch import nn
 
 from fer_utils.core import parameters
 from fer_utils.losses import CenterLoss
-from fer_utils.training.module import WeightAverage, lr_factor
-from fer_utils.training.recorder import center_stats, embedding_stats, find_collapse
+from fer_utils.training.module import (
+    WeightAverage,
+    center_stats,
+    embedding_stats,
+    find_collapse,
+    lr_factor,
+)
 
 
 def test_the_papers_schedule_halves_every_ten_epochs():

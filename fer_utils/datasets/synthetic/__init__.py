@@ -16,8 +16,6 @@ from fer_utils.core import NUM_CLASSES, InputError, check_choice, paper
 from fer_utils.datasets.synthetic.faces import draw_portraits
 from fer_utils.datasets.synthetic.people import Draws, label_confusion
 
-__all__ = ["Draws", "apportion", "draw_examples", "draw_manifest", "read_synthetic"]
-
 LEAST_PER_CLASS = 8  # training images that even the rarest expression gets
 SMALLEST_IMAGE = 24
 _PIXELS_AT_ONCE = 64**3  # a batch large enough for threads to pay, small enough for caches
@@ -37,15 +35,15 @@ def read_synthetic(
 ) -> pd.DataFrame:
     """The manifest of a population of drawn faces; `draw_manifest` draws any of its rows.
 
-    Training images follow Table 3 by largest remainders, no class below `LEAST_PER_CLASS`;
-    validation and test are balanced, as in the paper.
+    Training images follow Table 3, no class below `LEAST_PER_CLASS`; validation and test are
+    balanced, as in the paper.
 
     Args:
         subjects: people in all; each belongs to one split, which get them in proportion.
         label_noise: share of rows whose drawn expression is not their label, 0 to 0.8; what is left
             by default is human agreement on AffectNet.
-        difficulty: scales all nuisance (pose, light, occlusion, blur, noise, faint and blended
-            expressions): 0 is a studio portrait at full intensity, 1 in the wild, at most 2.
+        difficulty: of pose, light, occlusion, blur, noise, faint and blended expressions: 0 is a
+            studio portrait at full intensity, 1 in the wild, at most 2.
         proportions: of the training classes: "table3", or "balanced" (for identities).
         seed: of everything; another seed is another population.
 
@@ -137,16 +135,14 @@ def apportion(total: int, shares, floors) -> np.ndarray:
 def draw_manifest(rows: pd.DataFrame, size: int | None = None) -> np.ndarray:
     """Draw any rows of a manifest from `read_synthetic`: uint8 RGB (N, size, size, 3).
 
-    Each picture is a function of its own row, the manifest's `attrs` and `size` alone; None is
-    the manifest's `image_size`. 550 a second and core at 64 pixels.
+    Each picture is a function of its own row, the manifest's `attrs` and `size` (None: its own)
+    alone. 550 a second and core at 64 pixels.
     """
     missing = [column for column in ROW_COLUMNS if column not in rows.columns]
     about = rows.attrs
     if about.get("dataset") != "synthetic" or missing:
         found = f"no column {missing[0]!r}" if missing else f"dataset {about.get('dataset')!r}"
-        raise InputError(
-            f"expected rows of a manifest from read_synthetic, found {found}; take rows from it"
-        )
+        raise InputError(f"expected rows of a manifest from read_synthetic, found {found}")
     size = _number("size", about["image_size"] if size is None else size, SMALLEST_IMAGE)
     columns = {name: rows[name].to_numpy() for name in ROW_COLUMNS}
     pictures = np.empty((len(rows), size, size, 3), dtype=np.uint8)

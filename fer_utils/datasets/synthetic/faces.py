@@ -1,21 +1,146 @@
-"""A drawn face: its layers in the order of painting, then the camera.
+"""A drawn face: a small rasteriser, the face's layers in the order of painting, then the camera.
 
-A `face` holds (N, 1, 1) numbers, (N, 3, 1, 1) colours, and displacements (N, 2, 1, 1): left and
-right in the picture.
+Soft-edged implicit shapes are painted onto a batch of pictures at once. Only operations that IEEE
+arithmetic defines exactly (+, −, ×, ÷, √, comparisons) touch a pixel: its bytes depend neither on
+the other pictures of the batch nor on the machine. In face units half a face is about 0.75 wide and
+1 high, x points right, y down. A `face` holds (N, 1, 1) numbers, (N, 3, 1, 1) colours, and
+displacements (N, 2, 1, 1): left and right in the picture.
 """
 
+import contextlib
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
 
-from fer_utils.datasets.synthetic import canvas, people
-from fer_utils.datasets.synthetic.canvas import arch, bump, color, column, length, unit
+from fer_utils.datasets.synthetic import people
+
+MIN_ZOOM = 0.98  # face units from the middle of a picture to its border, in the closest view
+_ROLL_MARGIN = 0.28  # sine of the strongest roll: how much a window grows to hold what it shows
+
+
+def color(*rgb) -> np.ndarray:
+    """Three numbers 0–1 → (3, 1, 1) float32."""
+    return np.array(rgb, dtype=np.float32)[:, None, None]
+
+
+def column(values) -> np.ndarray:
+    """Numbers (N,) or (N, K) → (N, 1, 1) or (N, K, 1, 1) float32, to be combined with pixels."""
+    return np.asarray(values, dtype=np.float32)[..., None, None]
+
+
+def unit(values):
+    return np.clip(values, 0, 1)
+
+
+def length(x, y):
+    return np.sqrt(x * x + y * y)
+
+
+def arch(u):
+    """The parabola 1 − u², cut at 0."""
+    return np.maximum(1 - u * u, 0.0)
+
+
+def bump(x, y, radius_x, radius_y):
+    """A soft spot: 1 in the middle, 0 from the ellipse's edge on."""
+    u, v = x / radius_x, y / radius_y
+    fall = np.maximum(1 - u * u - v * v, 0.0)
+    return fall * fall
+
+
+def view(size: int, roll, zoom, shift_x, shift_y, yaw, pitch) -> dict[str, np.ndarray]:
+    """How the camera sees each face, (N,), as a `Patch` wants it.
+
+    `roll` is the tangent of half the angle (exact arithmetic needs no sine), `zoom` the face units
+    from the middle to the border; shifts are in half pictures, yaw and pitch in face units.
+    """
+    square = roll * roll
+    cosine, sine = (1 - square) / (1 + square) * zoom, 2 * roll / (1 + square) * zoom
+    found = {"cosine": cosine, "sine": sine, "zoom2": zoom * zoom, "pixel": 2 * zoom / size}
+    return found | {"shift_x": shift_x, "shift_y": shift_y, "yaw": yaw, "pitch": pitch}
+
+
+def _depth(x, y):
+    """How far a point of the face stands out, 1 in the middle to 0 at its outline."""
+    return np.maximum(1 - 0.85 * (x * x) - 0.5 * (y * y), 0.0)
+
+
+class Patch:
+    """Whole pictures or a window of each, RGB 0–1, and where on the face every pixel lies.
+
+    `pixels`, float32 (N, 3, H, W), are painted on; they begin at `left`, `top`, (N, 1, 1), of whole
+    pictures of side `size`. `face` has the values of `view` as (N, 1, 1). `plain_x`, `plain_y`,
+    (N, H, W), are without a turned head's parallax, for its outline; `x`, `y` with it. Edges are as
+    soft as a `pixel` is large, or so many times softer.
+    """
+
+    def __init__(self, pixels, face, size: int, left=0, top=0):
+        self.pixels, self.face, self.size, self.pixel = pixels, face, size, face.pixel
+        height, width = pixels.shape[-2:]
+        columns = np.float32(left) + np.arange(width, dtype=np.float32)  # (N or 1, 1, W)
+        rows = np.float32(top) + np.arange(height, dtype=np.float32)[:, None]  # (N or 1, H, 1)
+        u = (columns + 0.5) * (2 / size) - 1 - face.shift_x
+        v = (rows + 0.5) * (2 / size) - 1 - face.shift_y
+        self.plain_x = face.cosine * u + face.sine * v
+        self.plain_y = face.cosine * v - face.sine * u
+        depth = _depth(self.plain_x, self.plain_y)
+        self.x, self.y = self.plain_x - face.yaw * depth, self.plain_y - face.pitch * depth
+
+    def inside(self, distance, softer=1):
+        """How much of a pixel is in a shape: 1 at signed distance ≤ −soft/2, 0 from +soft/2."""
+        return unit(0.5 - distance / (self.pixel * softer))
+
+    def between(self, y, top, bottom, softer=1):
+        """Coverage of the strip top ≤ y ≤ bottom (0 where they have crossed)."""
+        return unit(np.minimum(y - top, bottom - y) / (self.pixel * softer) + 0.5)
+
+    def line(self, distance, width):
+        """Coverage of a line around distance 0; thinner than a pixel it fades, but only halfway."""
+        drawn = np.maximum(width, 0.6 * self.pixel)
+        peak = np.minimum(drawn / self.pixel, 1.0)
+        return np.clip((drawn - np.abs(distance) * 2) / (2 * self.pixel) + 0.5, 0.0, peak)
+
+    def paint(self, rgb, coverage) -> None:
+        """Cover with a colour, (N, 3, 1, 1) or (N, 3, H, W), by coverage (N, H, W) in 0–1."""
+        change = rgb - self.pixels
+        change *= coverage[:, None]
+        self.pixels += change
+
+    def shade(self, tint, coverage) -> None:
+        """Multiply by a tint, (N, 3, 1, 1), where coverage is 1, and by less elsewhere."""
+        change = (tint - 1) * coverage[:, None]
+        change += 1
+        self.pixels *= change
+
+    @contextlib.contextmanager
+    def window(self, x, y, half_width: float, half_height: float) -> Iterator["Patch"]:
+        """Windows around a point of each face, as large as any view needs; painted back after."""
+        halves = half_width + _ROLL_MARGIN * half_height, half_height + _ROLL_MARGIN * half_width
+        width, height = (min(self.size, int(h * self.size / MIN_ZOOM) + 3) for h in halves)
+        middle_x, middle_y = self._seen_at(x, y)
+        left = np.clip(np.floor(middle_x - width / 2), 0, self.size - width).astype(int)
+        top = np.clip(np.floor(middle_y - height / 2), 0, self.size - height).astype(int)
+        corners = enumerate(zip(top.flat, left.flat, strict=True))
+        places = [np.s_[i, :, row : row + height, x : x + width] for i, (row, x) in corners]
+        pixels = np.stack([self.pixels[place] for place in places])
+        yield Patch(pixels, self.face, self.size, left, top)
+        for place, painted in zip(places, pixels, strict=True):
+            self.pixels[place] = painted
+
+    def _seen_at(self, x, y):
+        """(N, 1, 1) column and row at which a point of the face, parallax included, is seen."""
+        face, depth = self.face, _depth(x, y)
+        x, y = x + face.yaw * depth, y + face.pitch * depth
+        u = (face.cosine * x - face.sine * y) / face.zoom2 + face.shift_x
+        v = (face.sine * x + face.cosine * y) / face.zoom2 + face.shift_y
+        return (u + 1) * (self.size / 2), (v + 1) * (self.size / 2)
+
 
 WHITE, BLACK, LASH = color(1.0, 1.0, 1.0), color(0.05, 0.04, 0.05), color(0.12, 0.08, 0.08)
 SCLERA, TEETH = color(0.96, 0.95, 0.94), color(0.97, 0.95, 0.91)
 THROAT, TONGUE = color(0.25, 0.06, 0.07), color(0.78, 0.36, 0.36)
 _SKULL_TOP, _EYE_LEVEL = -1.02, -0.08
-VIEW = ("roll", "zoom", "shift_x", "shift_y", "yaw", "pitch")
 
 
 def draw_portraits(rows: dict, size: int, seed: int, difficulty: float) -> np.ndarray:
@@ -24,10 +149,11 @@ def draw_portraits(rows: dict, size: int, seed: int, difficulty: float) -> np.nd
     shot = people.capture(seed, rows["image"], difficulty)
     shown = (rows[name] for name in ("expression", "second", "second_weight", "intensity"))
     active = people.activations(*shown, shot["side"], shot["parted"])
-    shot |= canvas.view(size, *(shot[name] for name in VIEW))
+    seen = (shot[name] for name in ("roll", "zoom", "shift_x", "shift_y", "yaw", "pitch"))
+    shot |= view(size, *seen)
     face = _assemble(person | shot, people.displacements(active))
     pixels = np.empty((len(active), 3, size, size), dtype=np.float32)
-    whole, center = canvas.Patch(pixels, face, size), 0.0 * face.eye_spacing
+    whole, center = Patch(pixels, face, size), 0.0 * face.eye_spacing
     _draw_background(whole, face)
     _draw_head(whole, face)
     with whole.window(center, face.eye_height - face.brow_gap - 0.22, 0.48, 0.20) as patch:
@@ -44,14 +170,13 @@ def draw_portraits(rows: dict, size: int, seed: int, difficulty: float) -> np.nd
     for worn, draw in (("glasses", _draw_glasses), ("lock", _draw_lock), ("hand", _draw_hand)):
         chosen = np.flatnonzero(shot[worn])  # few: only their pictures are worked on
         own = SimpleNamespace(**{name: values[chosen] for name, values in vars(face).items()})
-        patch = canvas.Patch(pixels[chosen], own, size)
+        patch = Patch(pixels[chosen], own, size)
         draw(patch, own)
         pixels[chosen] = patch.pixels
     return _develop(pixels, face, shot)
 
 
 def _assemble(traits: dict, moved: dict) -> SimpleNamespace:
-    """Everything that the layers read, shaped to combine with pixels."""
     moved = {name: values * traits["expressiveness"][:, None] for name, values in moved.items()}
     columns = {name: column(values) for name, values in (traits | moved).items()}
     face = SimpleNamespace(**columns)
@@ -103,7 +228,6 @@ def _draw_background(patch, face) -> None:
 
 
 def _draw_head(patch, face) -> None:
-    """Hair behind the head, neck, shoulders, ears, and the head itself with beard and blush."""
     x, y, volume = patch.plain_x, patch.plain_y, face.hair_volume
     behind, top = x + 0.3 * face.yaw, _SKULL_TOP - volume
     half = face.face_width + volume
@@ -130,7 +254,6 @@ def _draw_head(patch, face) -> None:
 
 
 def _draw_forehead(patch, face) -> None:
-    """The lines that raised brows fold into it."""
     x, height = patch.x, patch.y - face.eye_height + face.brow_gap
     for level in (-0.20, -0.275):
         curve = level - 0.05 + 0.22 * (x * x) - 0.035 * arch(x / 0.15)
@@ -139,7 +262,6 @@ def _draw_forehead(patch, face) -> None:
 
 
 def _draw_eye(patch, face, side: int) -> None:
-    """One eye with its lids, and the brow above it."""
     y, outwards = patch.y, 1 if side else -1
     x = outwards * patch.x  # grows away from the nose
     u = (x - face.eye_spacing) / face.eye_width  # −1 at the inner corner, 1 at the outer
@@ -203,7 +325,6 @@ def _draw_brow(patch, face, side: int, x, y) -> None:
 
 
 def _draw_nose(patch, face) -> None:
-    """Nose, the furrow between the brows, and the wrinkles across the bridge."""
     x, y = patch.x - face.yaw * 0.22, patch.y - face.pitch * 0.15
     lift = face.nose_wing_y.sum(axis=1) * 0.5
     tip, width, away = face.nose_length + 0.6 * lift, face.nose_width, face.shade_side
@@ -229,7 +350,6 @@ def _draw_nose(patch, face) -> None:
 
 
 def _draw_lower_face(patch, face) -> None:
-    """The folds from nose to mouth, dimples, chin, and the mouth."""
     x, y = patch.x, patch.y
     right, reach = x > 0, np.abs(x)
 
@@ -297,7 +417,6 @@ def _draw_front_hair(patch, face) -> None:
 
 
 def _light(patch, face) -> None:
-    """One light on a rounded head: brighter where it faces the light, darker turned away."""
     x, y = patch.plain_x, patch.plain_y
     toward = (x * face.light_x * 1.2 + y * face.light_y) * arch(np.minimum(np.abs(x) * 0.55, 1))
     patch.pixels *= (1 + np.clip(toward, -1.2, 1.2) * face.light_strength)[:, None]
@@ -322,7 +441,6 @@ def _draw_glasses(patch, face) -> None:
 
 
 def _draw_lock(patch, face) -> None:
-    """A lock of hair over brow and eye."""
     t = (patch.plain_y + 1.0) / 1.1
     middle = face.lock_side * (0.10 + 0.45 * t * t)
     strand = patch.inside(np.abs(patch.plain_x - middle) - 0.17 * arch(t))
@@ -331,7 +449,6 @@ def _draw_lock(patch, face) -> None:
 
 
 def _draw_hand(patch, face) -> None:
-    """Four fingers over the chin or a corner of the mouth."""
     x, y = patch.plain_x, patch.plain_y
     for finger in range(4):
         along = x - face.hand_x - 0.15 * (finger - 1.5) - 0.25 * face.hand_x * (y - face.hand_y)
@@ -355,7 +472,6 @@ def _develop(pixels: np.ndarray, face, shot: dict) -> np.ndarray:
 
 
 def _blur(pixels: np.ndarray, amount: np.ndarray) -> None:
-    """Mix blurred pictures with their own 1-2-1 average along each axis."""
     size, chosen = pixels.shape[-1], np.flatnonzero(amount > 0)
     reach = max(1, size // 64)
     before = np.maximum(np.arange(size) - reach, 0)

@@ -1,7 +1,7 @@
 """Who is drawn, how the picture is taken, and what an expression moves: numbers, nothing painted.
 
-In face units: half a face is about 0.75 wide and 1 high, x points right, y down. All names are
-those of random numbers: to rename one is to redraw every face.
+In face units (see `faces`). All names are those of random numbers: to rename one is to redraw
+every face.
 """
 
 import zlib
@@ -100,7 +100,7 @@ _ACTIVE[LABELS["contempt"], 0] = 0
 class Draws:
     """Named random numbers for items (N,): pure functions of (seed, stream, item's index, name).
 
-    A stream is what is drawn for, e.g. "subject"; streams are independent of one another.
+    A stream is what is drawn for, e.g. "subject".
 
     >>> both, second = Draws(0, "image", [3, 8]), Draws(0, "image", [8])
     >>> bool(both.uniform("yaw")[1] == second.uniform("yaw")[0])
@@ -164,10 +164,7 @@ def identity(seed: int, subjects) -> dict[str, np.ndarray]:
 
 
 def capture(seed: int, images, difficulty: float) -> dict[str, np.ndarray]:
-    """What in pictures (N,) is neither person nor expression: name → (N,), or (N, 3) for colours.
-
-    Difficulty 0 is a studio portrait, facing the camera, 1 in the wild.
-    """
+    """What in pictures (N,) is neither person nor expression: name → (N,), (N, 3) for colours."""
     draws = Draws(seed, "image", images)
     mild, moderate = min(difficulty, 1.0), min(difficulty, 1.5)
 
@@ -216,8 +213,8 @@ def _ramp(anchors, position) -> np.ndarray:
 def label_confusion(label_noise: float) -> np.ndarray:
     """How often a face with label y shows expression e instead: Q(e | y), (8, 8), rows sum to 1.
 
-    The mass off the diagonal, `label_noise`, falls with the distance of the prototypes, as
-    exp(−‖p_e − p_y‖² / 4): mild expressions are confused with one another, fear with surprise.
+    Off the diagonal, `label_noise` in all, it falls with the distance of the prototypes, as
+    exp(−‖p_e − p_y‖² / 4): fear is confused with surprise.
     """
     flat = _ACTIVE.reshape(NUM_CLASSES, -1)
     similarity = np.exp(-((flat[:, None] - flat[None]) ** 2).sum(-1) / 4)
@@ -231,7 +228,7 @@ def activations(expression, second, second_weight, intensity, side, parted) -> n
     """How active every unit is on either side of each face: (N, 2, UNITS) in 0–1; arguments (N,).
 
     A one-sided expression happens on `side` (0: left in the picture). Lips part by `parted` (0–1)
-    in any expression, widely in a smile; tightened ones (unit 23) stay closed.
+    in any expression, widely in a smile; tightened ones stay closed.
     """
     weight, intensity = second_weight[:, None, None], intensity[:, None, None]
     active = _ACTIVE[expression] * (1 - weight) + _ACTIVE[second] * weight

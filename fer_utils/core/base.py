@@ -1,8 +1,10 @@
-"""The eight expressions in the paper's order, and every dataset's own coding mapped to them.
+"""What all else stands on: the eight expressions, and the error that a user's mistake ends in.
 
 The only place that knows class names, order and colours. Labels everywhere else are integers 0–7,
 an index into `EXPRESSIONS`.
 """
+
+import difflib
 
 EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
 NUM_CLASSES = len(EXPRESSIONS)
@@ -35,15 +37,11 @@ CODINGS: dict[str, dict[int | str, str]] = {
 
 # How people name class folders. Case, separators and numbers do not count.
 SPELLINGS = {
-    "neutral": ("neutral", "neutrality"),
-    "happy": ("happy", "happiness", "joy"),
-    "sad": ("sad", "sadness"),
-    "surprise": ("surprise", "surprised"),
-    "fear": ("fear", "fearful", "afraid"),
-    "disgust": ("disgust", "disgusted"),
-    "anger": ("anger", "angry"),
-    "contempt": ("contempt", "contemptuous"),
-}
+    "neutral": ("neutral", "neutrality"), "happy": ("happy", "happiness", "joy"),
+    "sad": ("sad", "sadness"), "surprise": ("surprise", "surprised"),
+    "fear": ("fear", "fearful", "afraid"), "disgust": ("disgust", "disgusted"),
+    "anger": ("anger", "angry"), "contempt": ("contempt", "contemptuous"),
+}  # fmt: skip
 _NAMED = {spelling: LABELS[name] for name, spellings in SPELLINGS.items() for spelling in spellings}
 
 
@@ -64,3 +62,45 @@ def to_labels(codes, dataset: str) -> list[int]:
     """
     coding = CODINGS[dataset]
     return [LABELS[coding[code]] if code in coding else -1 for code in codes]
+
+
+class InputError(ValueError):
+    """A mistake in what the user gave: says what was expected, what was found and what to do."""
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython's hook: show the message alone, without a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class Diverged(InputError):
+    """Training has made numbers that are no longer finite: what was asked for cannot be trained."""
+
+
+def require(right, expected: str, found) -> None:
+    """Raise `InputError` unless it is `right`; of an array or a tensor it says shape and type."""
+    if not right:
+        if getattr(found, "ndim", 0):
+            found = f"{tuple(found.shape)} of {found.dtype}"
+        raise InputError(f"expected {expected}, found {found}")
+
+
+def check_choice(what: str, value, choices) -> None:
+    """Raise `InputError` naming the nearest right choice unless `value` is one of `choices`.
+
+    >>> check_choice("loss", "sofmax", ["softmax", "focal"])
+    Traceback (most recent call last):
+    fer_utils.core.base.InputError: unknown loss 'sofmax'; did you mean 'softmax'? Choose \
+from: softmax, focal
+    """
+    choices = list(choices)
+    if value in choices:
+        return
+    near = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    raise InputError(f"unknown {what} {value!r}{hint} Choose from: {', '.join(map(str, choices))}")
+
+
+def one_line(text: object, longest: int = 160) -> str:
+    """Somebody else's text, fit to be quoted in an error."""
+    line = " ".join(str(text).split()) or type(text).__name__
+    return line if len(line) <= longest else f"{line[:longest]}…"
