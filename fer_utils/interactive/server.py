@@ -22,6 +22,14 @@ APPLICATION = "notebooks/07_recognise_faces.ipynb"
 SETTINGS = Path(__file__).parent / "jupyter"  # Markdown is shown rendered; no question about news
 COPIED = ("notebooks", "experiments", "results", "figures")  # what notebooks of the site need
 
+POLICY = "data: blob: ws: 'unsafe-inline' 'unsafe-eval'"
+APP_SETTINGS = {
+    # A page that closes may end its kernel: it has the token's cookie, but sends no XSRF field.
+    "disable_check_xsrf": True,
+    # Nothing comes from or goes to elsewhere; Voilà's own page would ask a CDN for its icons.
+    "headers": {"Content-Security-Policy": f"default-src 'self' {POLICY}"},
+}
+
 
 def lab(options: list[str]) -> NoReturn:
     """Open JupyterLab at the checkout's root, on the table of contents; its token stays on.
@@ -64,8 +72,7 @@ def app(options: list[str]) -> None:
         "--Voila.ip=127.0.0.1",
         "--token",
         "--preheat_kernel=True",  # the notebook has run before its page is asked for
-        # A page that closes may end its kernel: it has the token's cookie, but sends no XSRF field.
-        "--Voila.tornado_settings={'disable_check_xsrf': True}",
+        f"--Voila.tornado_settings={APP_SETTINGS}",
     ]
     Application.launch_instance([str(root / APPLICATION), *defaults, *options])
 

@@ -276,7 +276,7 @@ class FaceRecogniser(ipywidgets.VBox):
         self.upload = PictureInput(self.take)
         self.path = ipywidgets.Text(description="or path", style=_WIDE, continuous_update=False)
         self.path.placeholder = "a picture or folder in the checkout"
-        self.path.observe(lambda change: self.show(change["new"]), "value")
+        self.path.observe(lambda change: change["new"] and self.show(change["new"]), "value")
         self.explain = ipywidgets.Checkbox(description="where it looks", indent=False)
         self.explain.layout.width = "auto"
         self.explain.observe(lambda _: self._draw(), "value")
@@ -296,13 +296,15 @@ class FaceRecogniser(ipywidgets.VBox):
         found = recognise_pictures(files, self.classifier)  # of a video each frame is one
         self.pictures = list(itertools.islice(found, SHOWN))
         faces = sum(len(picture.faces) for picture in self.pictures)
-        more = f" of {len(files):,}; for more use the terminal" if len(files) > SHOWN else ""
-        self.status.say(f"{faces} face(s) in {len(self.pictures)} picture(s){more}.")
+        said = f"{faces} face(s) in {len(self.pictures)} picture(s)"
+        if next(found, None) is not None:  # a video may be one file with many
+            said = f"{faces} face(s) in the first {SHOWN} pictures; for more use the terminal"
+        self.status.say(f"{said}.")
         self._draw()
 
     def take(self, files: list[tuple[str, bytes]]) -> None:
         """Keep pictures that came from the browser in `pictures/`, and show their faces."""
-        paths = []
+        self.path.value, paths = "", []
         for number, (name, content) in enumerate(files):
             path = self._out / "pictures" / Path(name.replace("\\", "/")).name
             path = path.with_stem(f"{path.stem}-{number}") if path in paths else path

@@ -233,7 +233,7 @@ def test_many_pictures_are_shown_in_part_and_said_so(app, tmp_path, monkeypatch)
     portrait, _ = pictures.draw_pictures(tmp_path)
     monkeypatch.setattr(widgets, "SHOWN", 1)
     app.path.value = str(tmp_path)
-    assert "1 picture(s) of 2" in app.status.value and app.pictures[0].path.parent == tmp_path
+    assert "the first 1 pictures" in app.status.value and app.pictures[0].path.parent == tmp_path
 
 
 def test_nothing_outside_the_checkout_is_opened(app):
