@@ -223,7 +223,7 @@ def _head(run: Run) -> dict:
 
 def _describe(run: Run, network: FERNet) -> dict:
     people = run.params.target == "subject"
-    names = {"dataset", "image_size", "crop_pct", "architecture", "embedding_dim"}
+    names = {"dataset", "image_size", "crop_pct", "flip_tta", "architecture", "embedding_dim"}
     content = {
         "study": run.study,
         "run": run.name,

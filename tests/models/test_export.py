@@ -101,7 +101,7 @@ def test_a_file_says_what_its_user_has_to_know(format, files, run):
     assert (about["architecture"], about["image_size"]) == (run.params.architecture, 32)
     assert about["input"] == {"channels": "RGB", **models.IMAGENET_INPUT}
     assert about["input_convention"]["mean"] == MEANS and about["crop_pct"] == 0.875
-    assert about["measured_on"] == "test"
+    assert about["measured_on"] == "test" and about["flip_tta"] is False
     assert about["metrics"] == {"accuracy": 0.5, "verification_auc": None}  # NaN is no JSON
     backbone = models.build_backbone(about["architecture"], about["image_size"])
     network = models.FERNet(backbone, **about["network"])
