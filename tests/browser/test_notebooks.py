@@ -46,7 +46,7 @@ def test_the_form_trains_bars_move_and_end_stop_and_go_on(open_notebook):
     notebook = open_notebook("03_fine_tune", **TINY, study="browser")
     notebook.run()
     page = notebook.page
-    output = page.locator(f"{OUTPUT}:has(.widget-hprogress)")
+    output = page.locator(".jp-CodeCell:has(.widget-hprogress)")  # the form and the bar
     start, stop = (output.get_by_role("button", name=name) for name in ("Start", "Stop after"))
     state, bar = output.locator("p[role=status]"), output.locator(".progress-bar")
     assert "browser/first: finished" in state.last.inner_text() and start.is_enabled()
