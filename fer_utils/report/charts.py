@@ -26,6 +26,7 @@ CURVES = {
     RECALL: {f"validation_recall_{name}": name for name in EXPRESSIONS},
 }
 ASIDE = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
+PALE = {"frameon": True, "framealpha": 0.8, "edgecolor": "none"}  # read over lines
 DOTTED = {"linestyle": ":", "color": "#595959", "linewidth": 0.8}
 
 
@@ -157,7 +158,7 @@ def figure_training(history: pd.DataFrame, epochs: int, title: str = "") -> Figu
         ax.set(xlabel="epoch", ylabel=label, xlim=(0.8, epochs + 0.2))
         ax.set_ylim(0, 103 if label == RECALL else None)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        ax.legend(**ASIDE if label == RECALL else {})
+        ax.legend(**ASIDE if label == RECALL else PALE)
     figure.suptitle(title, x=0.01, y=0.995, ha="left")
     return figure
 

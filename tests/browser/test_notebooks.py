@@ -48,7 +48,7 @@ def test_the_form_trains_bars_move_and_end_stop_and_go_on(open_notebook):
     page = notebook.page
     output = page.locator(".jp-CodeCell:has(.widget-hprogress)")  # the form and the bar
     start, stop = (output.get_by_role("button", name=name) for name in ("Start", "Stop after"))
-    state, bar = output.locator("p[role=status]"), output.locator(".progress-bar")
+    state, bar = output.locator("p[role=status]"), output.locator(".progress-bar").first
     assert "browser/first: finished" in state.last.inner_text() and start.is_enabled()
     output.get_by_label("loss").select_option(label="softmax")
     epochs = output.get_by_label("epochs")
@@ -65,7 +65,7 @@ def test_the_form_trains_bars_move_and_end_stop_and_go_on(open_notebook):
     assert bar.evaluate("node => node.style.width") == "100%"
     assert not notebook.complaints() and not notebook.clipped()
     assert "loss='softmax'" in notebook.compute("live.trained.params.__repr__()")
-    save_screen(output, "03_fine_tune")
+    save_screen(output, "03_form")
 
 
 def test_the_losses_play_side_by_side_and_redraw_soon(open_notebook):
