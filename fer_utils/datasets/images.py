@@ -268,7 +268,7 @@ def with_margin(manifest: pd.DataFrame, margin: float) -> pd.DataFrame:
     """A copy of a manifest whose images are served cut to their face boxes (`raster.crop_box`)."""
     for name in raster.BOX_COLUMNS:
         require(name in manifest, "face boxes", f"no {name}; leave box_margin out")
-    require(margin >= 0, "a box margin of at least 0", f"{margin}; 0.1 is a tenth")
+    require(margin > -0.5, "a box margin above -0.5", f"{margin}; 0.1 adds a tenth at each end")
     manifest = manifest.copy()
     manifest.attrs["box_margin"] = float(margin)
     return manifest

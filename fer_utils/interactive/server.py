@@ -100,6 +100,9 @@ def build_site(root: Path) -> Path:
         except InputError as error:
             raise InputError(f"{path.name} failed: {error}") from None
     contents = (copy / CONTENTS).read_text(encoding="utf-8").replace(".ipynb)", ".html)")
+    contents = contents.replace("../figures/screens/", "screens/")
+    if (copy / "figures" / "screens").is_dir():
+        shutil.copytree(copy / "figures" / "screens", site / "screens")
     index = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(contents)])
     nbformat.write(index, copy / "notebooks" / "index.ipynb")
     look = {"embed_images": True, "exclude_input_prompt": True, "exclude_output_prompt": True}

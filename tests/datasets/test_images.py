@@ -184,8 +184,8 @@ def test_images_are_served_cut(files, noise):
     np.testing.assert_array_equal(cut[0], noise[0, 1:5, 0:4])
     np.testing.assert_array_equal(cut[1], noise[1])
     np.testing.assert_array_equal(load_images(boxed), noise)
-    with pytest.raises(InputError, match="-0.1"):
-        datasets.with_margin(boxed, -0.1)
+    with pytest.raises(InputError, match="-0.5"):
+        datasets.with_margin(boxed, -0.5)
 
 
 @pytest.fixture
